@@ -1,0 +1,55 @@
+# Everything happens in folders of this checkout: .venv, .venv-awscli, .demo.
+# PYTHON: any Python 3.11 or newer.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+UV := $(BIN)/uv --quiet --system-certs --no-config
+INSTALLED := .venv/installed
+AWSCLI := .venv-awscli/installed
+
+.PHONY: help demo test lint check constraints clean
+
+help:
+	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
+	@echo 'make test         run the test suite (ARGS="-k sensor" passes arguments to pytest)'
+	@echo 'make lint         linter, formatter check and type check'
+	@echo 'make check        lint and test: what CI runs'
+	@echo 'make constraints  pin the newest versions of everything'
+	@echo 'make clean        remove what the other targets made'
+
+demo: $(INSTALLED)
+	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
+
+test: $(INSTALLED) $(AWSCLI)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+$(INSTALLED): pyproject.toml constraints/main.txt constraints/uv.txt Makefile
+	@test -n '$(PYTHON)' || { echo 'No Python 3.11 or newer was found; name one: make PYTHON=/path/to/python3'; exit 1; }
+	@echo 'Setting up .venv; this is done once.'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r constraints/uv.txt
+	@$(UV) pip install --python $(BIN)/python -c constraints/main.txt -e '.[local]' --group test --group lint --group demo
+	@touch $@
+
+# The AWS CLI pins its own botocore, so it gets an environment of its own.
+$(AWSCLI): $(INSTALLED) constraints/awscli.txt
+	@$(PYTHON) -m venv --clear --without-pip .venv-awscli
+	@$(UV) pip install --python .venv-awscli/bin/python -r constraints/awscli.txt
+	@touch $@
+
+constraints: $(INSTALLED)
+	$(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		--extra local --group test --group lint --group demo pyproject.toml -o constraints/main.txt
+	echo awscli | $(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url - -o constraints/awscli.txt
+	echo uv | $(UV) pip compile --upgrade --no-header --no-annotate --no-emit-index-url - -o constraints/uv.txt
+
+clean:
+	rm -rf .venv .venv-awscli .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,91 @@
+"""Checking what a DAG author passes: what can be checked at once, and the rest when templates are rendered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from airflow_omics.compat import XComArg
+from airflow_omics.exceptions import OmicsArgumentError
+
+ID = re.compile(r"[0-9]{10,36}")
+"""Ids of sequence stores, read sets and jobs (service model: ``SequenceStoreId``, ``ReadSetId``, ``ExportJobId``)."""
+
+_ID_FORM = "text of 10 to 36 digits, such as '1234567890'"
+
+
+def is_rendered_later(value: object) -> bool:
+    """Tell whether ``value`` gets its content only when the task runs: an XComArg, or text with a Jinja template."""
+    return isinstance(value, XComArg) or (isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#")))
+
+
+def check_id(argument: str, value: object) -> None:
+    """Check, when the DAG is parsed, an argument that takes an id; templates pass."""
+    if not is_rendered_later(value):
+        if not isinstance(value, str):
+            raise _wrong(argument, value, _ID_FORM)
+        parse_id(argument, value)
+
+
+def check_ids(argument: str, value: object) -> None:
+    """Check, when the DAG is parsed, an argument that takes an id or a list of ids; templates pass."""
+    if isinstance(value, list | tuple):
+        if not value:
+            raise _wrong(argument, value, f"{_ID_FORM}, or a list of at least one such id")
+        for index, element in enumerate(value):
+            check_id(f"{argument}[{index}]", element)
+    else:
+        check_id(argument, value)
+
+
+def parse_id(argument: str, value: object) -> str:
+    """
+    Return an id, once templates are rendered.
+
+    :raises OmicsArgumentError: It cannot be one.
+    """
+    # Native rendering (render_template_as_native_obj=True) turns a text of digits into a number, losing nothing:
+    # what begins with a zero stays text.
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not ID.fullmatch(text):
+        raise _wrong(argument, value, _ID_FORM)
+    return text
+
+
+def parse_ids(argument: str, value: object) -> list[str]:
+    """
+    Return the ids of an argument that takes one id or a list of them, once templates are rendered.
+
+    :raises OmicsArgumentError: One of them cannot be an id, or there is none.
+    """
+    if isinstance(value, str | int):
+        return [parse_id(argument, value)]
+    elements = _elements(value)
+    if not elements:
+        raise _wrong(argument, value, f"{_ID_FORM}, or a list of at least one such id")
+    return [parse_id(f"{argument}[{index}]", element) for index, element in enumerate(elements)]
+
+
+def is_list(value: object) -> bool:
+    """Tell whether a rendered argument is a list of ids, and not one id."""
+    return not isinstance(value, str | int)
+
+
+def _elements(value: object) -> Sequence[Any]:
+    """Return what a list-like value holds; what a mapped task returned is lazy, and no list."""
+    if isinstance(value, Iterable) and not isinstance(value, dict | bytes | set):
+        return list(value)
+    return ()
+
+
+def _wrong(argument: str, value: object, expected: str) -> OmicsArgumentError:
+    hint = ""
+    if isinstance(value, str) and value.startswith("["):
+        hint = (
+            " This is a list written as text: pass the upstream task's .output instead of a template, "
+            "or set render_template_as_native_obj=True on the DAG."
+        )
+    elif value is None or value == "None":
+        hint = " The upstream task may have pushed no XCom."
+    return OmicsArgumentError(f"{argument} is {value!r:.200} ({type(value).__name__}), expected {expected}.{hint}")

@@ -1,0 +1,23 @@
+"""What differs between the versions this provider runs on; each line says from which version it can go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import PokeReturnValue, XComArg
+    from airflow.sdk.definitions.context import Context
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+else:
+    try:
+        from airflow.sdk import PokeReturnValue, XComArg
+    except ImportError:  # can go when Airflow 3.0 is the oldest supported
+        from airflow.models.xcom_arg import XComArg
+        from airflow.sensors.base import PokeReturnValue
+    try:
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    except ImportError:  # can go when Airflow 3.2 is the oldest supported
+        from airflow.exceptions import AirflowException, AirflowFailException
+    Context = dict
+
+__all__ = ["AirflowException", "AirflowFailException", "Context", "PokeReturnValue", "XComArg"]

@@ -1,0 +1,176 @@
+"""What can go wrong, and which of AWS's errors pass by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectionError as BotocoreConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+
+from airflow_omics.compat import AirflowException, AirflowFailException
+from airflow_omics.jobs import FailedReadSet, ReadSetJob
+
+NAMED_WITH_MESSAGE = 5
+"""How many failed read sets of one job an error shows with AWS's message; the others are named by id."""
+
+NAMED_IN_ALL = 1000
+"""How many failed read sets of one job an error names; a job has at most 100, so more means a strange answer."""
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_TRANSIENT_CODES = _EXPIRED | {
+    "InternalServerException",
+    "PriorRequestNotComplete",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ServiceQuotaExceededException",  # Start* only: a job of somebody's has to end first
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottledException",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_TRANSIENT_HTTP = {408, 429}  # and every 5xx
+_TRANSIENT_BOTOCORE = (
+    BotocoreConnectionError,
+    ConnectionClosedError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    ResponseParserError,  # the body was not what the service sends: something between us and AWS answered
+)
+
+
+class OmicsArgumentError(AirflowFailException, ValueError):
+    """An argument that cannot be right; the message names it. Also a ValueError, and never retried by Airflow."""
+
+
+class OmicsReadSetJobFailedError(AirflowFailException):
+    """
+    Read set jobs are over and did not succeed. Never retried by Airflow, since they will never end better.
+
+    :param jobs: The failed ones, as :class:`airflow_omics.jobs.ReadSetJob`; available as ``.jobs``.
+    """
+
+    def __init__(self, jobs: Sequence[ReadSetJob]) -> None:
+        self.jobs = tuple(jobs)
+        super().__init__("\n".join(_ending(job) for job in self.jobs))
+
+    def __reduce__(self) -> tuple[type[OmicsReadSetJobFailedError], tuple[Sequence[ReadSetJob]]]:
+        return type(self), (self.jobs,)
+
+
+class OmicsRequestError(AirflowException):
+    """A call to AWS failed. Whether it would succeed later is not known, so Airflow's ``retries`` decide."""
+
+
+class OmicsTransientError(OmicsRequestError):
+    """A call to AWS failed for a reason that passes by itself: throttling, an outage, expired credentials."""
+
+
+class OmicsRefusedError(OmicsRequestError, AirflowFailException):
+    """AWS refused a call and will refuse it again until somebody changes something. Never retried by Airflow."""
+
+
+class OmicsResponseError(OmicsRequestError):
+    """AWS answered something that is not of the form its service model describes."""
+
+
+def are_credentials_expired(error: Exception) -> bool:
+    """Tell whether ``error`` goes away with credentials taken up anew."""
+    return isinstance(error, ClientError) and _code(error) in _EXPIRED
+
+
+def is_transient(error: Exception) -> bool:
+    """
+    Tell whether the same call may well succeed later, with nobody changing anything.
+
+    Sources: the service model's ``retryable`` traits and HTTP codes, botocore's own list for its standard retry mode.
+    """
+    if isinstance(error, ClientError):
+        http = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return _code(error) in _TRANSIENT_CODES or http in _TRANSIENT_HTTP or http >= 500
+    if isinstance(error, SSLError):
+        return "CERTIFICATE_VERIFY_FAILED" not in str(error)  # a wrong CA stays wrong; a broken handshake does not
+    return isinstance(error, _TRANSIENT_BOTOCORE)
+
+
+def explain(error: BotoCoreError | ClientError | ResponseParserError, operation: str, subject: str) -> OmicsRequestError:
+    """
+    Turn what boto3 raised into this provider's exception, with a message one can act on.
+
+    :param operation: The AWS operation called, such as ``GetReadSetExportJob``.
+    :param subject: What it was called for, such as a job, in words.
+    """
+    if not isinstance(error, ClientError):
+        message = f"{operation} for {subject} failed: {type(error).__name__}: {error}"
+        if is_transient(error):
+            return OmicsTransientError(message)
+        return OmicsRequestError(f"{message} Check the Airflow connection, its region and its credentials.")
+    # Signing may have called another service first, such as sts:AssumeRole.
+    failed_operation = error.operation_name or operation
+    said = error.response.get("Error", {}).get("Message") or "no message"
+    message = f"{failed_operation} for {subject} was answered with {_code(error)}: {said}"
+    if is_transient(error):
+        return OmicsTransientError(message)
+    return OmicsRefusedError(f"{message.rstrip('.')}. {_advice(_code(error), failed_operation)}")
+
+
+def _advice(code: str, operation: str) -> str:
+    if code.startswith("AccessDenied"):
+        service = "sts" if operation.startswith("AssumeRole") else "omics"
+        return (
+            f"The credentials of the Airflow connection need the IAM action {service}:{operation} on this resource; "
+            "check the policies of their user or role."
+        )
+    if code == "ResourceNotFoundException":
+        return (
+            "Check sequence_store_id and job_id, that the job is of this kind, and that the connection's account and "
+            "region are those of the sequence store."
+        )
+    if code == "ValidationException":
+        return "Check sequence_store_id and job_id: both are text of 10 to 36 digits."
+    return "Check the Airflow connection: its credentials, account and region."
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code") or "an error without a code")
+
+
+def _ending(job: ReadSetJob) -> str:
+    """Say how a job ended, in the words an on-call person needs."""
+    text = f"{job} ended {job.status}"
+    if job.status_message:
+        text += f' with the message "{job.status_message}"'
+    total = len(job.finished) + len(job.failed) + len(job.unfinished)
+    if not total:
+        return f"{text}. AWS sent no details of its read sets."
+    text += f". {len(job.failed)} of {total} read sets failed"
+    if job.unfinished:
+        text += f", {len(job.unfinished)} were never finished"
+    return f"{text}: {_named(job.failed)}." if job.failed else f"{text}."
+
+
+def _named(failed: Sequence[FailedReadSet]) -> str:
+    def join(items: Iterable[object]) -> str:
+        return ", ".join(str(item) for item in items)
+
+    text = join(failed[:NAMED_WITH_MESSAGE])
+    if rest := failed[NAMED_WITH_MESSAGE:NAMED_IN_ALL]:
+        text += f"; also {join(item.read_set_id or item.source for item in rest)}"
+    if len(failed) > NAMED_IN_ALL:
+        text += f"; and {len(failed) - NAMED_IN_ALL} more"
+    return text

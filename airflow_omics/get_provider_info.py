@@ -1,0 +1,24 @@
+"""What Airflow's provider manager reads. Imports nothing, since every Airflow process loads it at start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe this provider in the form of Airflow's ``provider_info.schema.json``."""
+    name = "AWS HealthOmics"
+    return {
+        "package-name": "airflow-omics",
+        "name": name,
+        "description": "Wait for `AWS HealthOmics <https://aws.amazon.com/healthomics/>`__ read set jobs.",
+        "integrations": [
+            {
+                "integration-name": name,
+                "external-doc-url": "https://docs.aws.amazon.com/omics/latest/dev/sequence-stores.html",
+                "tags": ["aws"],
+            }
+        ],
+        "hooks": [{"integration-name": name, "python-modules": ["airflow_omics.hooks"]}],
+        "sensors": [{"integration-name": name, "python-modules": ["airflow_omics.sensors"]}],
+    }

@@ -1,0 +1,151 @@
+"""The only place that calls AWS."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from airflow_omics.exceptions import OmicsResponseError, OmicsTransientError, are_credentials_expired, explain
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
+
+if TYPE_CHECKING:
+    from mypy_boto3_omics import OmicsClient
+
+CALLS_PER_SECOND = 4
+"""How often one process calls one operation; the service allows an account 5 a second (user guide, quotas)."""
+
+
+class OmicsHook(AwsGenericHook["OmicsClient"]):
+    """
+    Interact with AWS HealthOmics storage: a thick wrapper around ``boto3.client("omics")``.
+
+    Retries inside one call follow botocore's standard mode unless the connection, ``config``, the environment or the
+    AWS profile configure retries. With an ``endpoint_url`` on the connection (for all services or under
+    ``service_config.omics``) botocore does not put its host prefix (``control-storage-``) before that host;
+    ``inject_host_prefix`` in ``config`` or in the connection's ``config_kwargs`` has the last word.
+
+    One process makes at most :data:`CALLS_PER_SECOND` calls a second of each operation; a call waits for its turn.
+
+    :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own lookup is used.
+    :param region_name: AWS region. If None, the connection's, else boto3's own lookup.
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
+    :param config: Configuration of the botocore client, as :class:`botocore.config.Config` or its keyword arguments.
+    """
+
+    def __init__(
+        self,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        config: Config | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, config=config, client_type="omics"
+        )
+
+    def get_read_set_export_job(self, sequence_store_id: str, job_id: str) -> dict[str, Any]:
+        """
+        Call GetReadSetExportJob.
+
+        :param sequence_store_id: 10 to 36 digits.
+        :param job_id: 10 to 36 digits.
+        :return: boto3's response, without ``ResponseMetadata``.
+        :raises botocore.exceptions.ClientError: AWS answered with an error.
+        :raises botocore.exceptions.BotoCoreError: AWS could not be asked.
+        """
+        return self._get_job(ReadSetJobKind.EXPORT, sequence_store_id, job_id)
+
+    def get_read_set_activation_job(self, sequence_store_id: str, job_id: str) -> dict[str, Any]:
+        """Call GetReadSetActivationJob; see :meth:`get_read_set_export_job`."""
+        return self._get_job(ReadSetJobKind.ACTIVATION, sequence_store_id, job_id)
+
+    def get_read_set_import_job(self, sequence_store_id: str, job_id: str) -> dict[str, Any]:
+        """Call GetReadSetImportJob; see :meth:`get_read_set_export_job`."""
+        return self._get_job(ReadSetJobKind.IMPORT, sequence_store_id, job_id)
+
+    def get_read_set_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> ReadSetJob:
+        """
+        Ask for a job of any kind, and parse the answer.
+
+        :raises airflow_omics.exceptions.OmicsTransientError: The call failed; the same call may succeed later.
+        :raises airflow_omics.exceptions.OmicsRefusedError: AWS refused the call and will refuse it again.
+        :raises airflow_omics.exceptions.OmicsResponseError: The answer is not one of HealthOmics.
+        :raises airflow_omics.exceptions.OmicsRequestError: The call failed in another way.
+        """
+        subject = describe(kind, sequence_store_id, job_id)
+        try:
+            response = self._get_job(kind, sequence_store_id, job_id)
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
+            raise explain(error, kind.get_operation, subject) from error
+        if not response:
+            # botocore reads a body that is no JSON as an empty answer. HealthOmics sends neither, a proxy may.
+            raise OmicsTransientError(f"{kind.get_operation} for {subject} was answered with no member at all")
+        try:
+            return ReadSetJob.from_response(kind, response, sequence_store_id=sequence_store_id, job_id=job_id)
+        except ValueError as error:
+            raise OmicsResponseError(
+                f"{kind.get_operation} for {subject} was answered with something that is not a job: {error}. "
+                "Check what stands between Airflow and AWS (endpoint_url, proxy), and report it if it is AWS's answer."
+            ) from error
+
+    def get_client_type(
+        self, region_name: str | None = None, config: Config | None = None, deferrable: bool = False
+    ) -> OmicsClient:
+        """Create the client, with this provider's defaults under whatever the user configured."""
+        defaults: dict[str, Any] = {}
+        if not self._are_retries_configured(region_name):
+            defaults["retries"] = {"mode": "standard"}
+        if self.conn_config.get_service_endpoint_url(service_name="omics"):
+            defaults["inject_host_prefix"] = False
+        merged = Config(**defaults).merge(config or self.config)  # of two, the argument wins
+        return super().get_client_type(region_name=region_name, config=merged, deferrable=deferrable)
+
+    def _are_retries_configured(self, region_name: str | None) -> bool:
+        """Tell whether the environment or the AWS profile set retries; a Config given to botocore would hide that."""
+        if {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & os.environ.keys():
+            return True
+        session = self.get_session(region_name=region_name)
+        return bool({"retry_mode", "max_attempts"} & session._session.get_scoped_config().keys())
+
+    def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
+        return self._call(kind.get_operation, sequenceStoreId=sequence_store_id, id=job_id)
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        _pace.wait(operation)
+        try:
+            response: dict[str, Any] = getattr(self.conn, xform_name(operation))(**parameters)
+        except ClientError as error:
+            if are_credentials_expired(error):
+                # The next call reads the connection and makes a client anew.
+                for cached in ("conn", "conn_config", "_client"):
+                    self.__dict__.pop(cached, None)
+            raise
+        response.pop("ResponseMetadata", None)
+        return response
+
+
+class _Pace:
+    """Gives each operation of this process its turns, evenly spaced."""
+
+    def __init__(self, calls_per_second: float) -> None:
+        self._gap = 1 / calls_per_second
+        self._lock = threading.Lock()
+        self._next: dict[str, float] = {}
+
+    def wait(self, operation: str) -> None:
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next.get(operation, now))
+            self._next[operation] = turn + self._gap
+        time.sleep(turn - now)
+
+
+_pace = _Pace(CALLS_PER_SECOND)

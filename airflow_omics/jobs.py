@@ -1,0 +1,254 @@
+"""
+Read set jobs: their kinds, their statuses, and the one rule for how a wait ends.
+
+Standard library only: no Airflow, no boto3. Facts about the service come from the service model that botocore
+ships (``botocore/data/omics/2022-11-28/service-2.json.gz``) unless another source is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum, StrEnum, auto
+from typing import Any
+
+
+class JobStatus(StrEnum):
+    """The seven statuses of a read set job, the same for all kinds, spelled as AWS spells them."""
+
+    SUBMITTED = "SUBMITTED"
+    IN_PROGRESS = "IN_PROGRESS"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    COMPLETED = "COMPLETED"
+    COMPLETED_WITH_FAILURES = "COMPLETED_WITH_FAILURES"
+
+
+class Verdict(Enum):
+    """What a job's status means for whoever waits for it."""
+
+    WAITING = auto()
+    SUCCEEDED = auto()
+    FAILED = auto()
+
+
+_VERDICTS = {
+    JobStatus.SUBMITTED: Verdict.WAITING,
+    JobStatus.IN_PROGRESS: Verdict.WAITING,
+    JobStatus.CANCELLING: Verdict.WAITING,
+    JobStatus.CANCELLED: Verdict.FAILED,
+    JobStatus.FAILED: Verdict.FAILED,
+    JobStatus.COMPLETED: Verdict.SUCCEEDED,
+    JobStatus.COMPLETED_WITH_FAILURES: Verdict.FAILED,
+}
+
+
+class ReadSetJobKind(Enum):
+    """
+    A kind of read set job; its value is the word used in logs and summaries.
+
+    ``items_key`` and ``item_id_key`` say where a Get response keeps its per-read-set details.
+    ``max_read_sets`` per job is fixed; ``max_concurrent_jobs`` per account and region is the default of an adjustable
+    quota (AWS HealthOmics user guide, "Service quotas").
+    """
+
+    items_key: str
+    item_id_key: str
+    max_read_sets: int
+    max_concurrent_jobs: int
+
+    EXPORT = ("export", "readSets", "id", 100, 5)
+    ACTIVATION = ("activation", "sources", "readSetId", 20, 25)
+    IMPORT = ("import", "sources", "readSetId", 100, 5)
+
+    def __new__(cls, word: str, items_key: str, item_id_key: str, max_read_sets: int, max_jobs: int) -> ReadSetJobKind:
+        kind = object.__new__(cls)
+        kind._value_ = word
+        kind.items_key = items_key
+        kind.item_id_key = item_id_key
+        kind.max_read_sets = max_read_sets
+        kind.max_concurrent_jobs = max_jobs
+        return kind
+
+    @property
+    def get_operation(self) -> str:
+        """The AWS operation that reports on one job, such as ``GetReadSetExportJob``."""
+        return f"GetReadSet{self.value.capitalize()}Job"
+
+
+@dataclass(frozen=True)
+class FailedReadSet:
+    """
+    A read set that a job could not process.
+
+    ``source`` is the S3 URI of the first source file, for imports only; their ``read_set_id`` may be None, since AWS
+    gives a read set its id only on the way.
+    """
+
+    read_set_id: str | None
+    message: str | None
+    source: str | None = None
+
+    def summary(self, kind: ReadSetJobKind) -> dict[str, str | None]:
+        """Return the entry of the job's summary."""
+        entry = {"read_set_id": self.read_set_id, "message": self.message}
+        return entry | {"source": self.source} if kind is ReadSetJobKind.IMPORT else entry
+
+    def __str__(self) -> str:
+        name = self.read_set_id or self.source or "a read set without an id"
+        return f"{name} ({self.message})" if self.message else name
+
+
+@dataclass(frozen=True)
+class ReadSetJob:
+    """
+    A read set job as AWS last described it.
+
+    ``status`` is a :class:`JobStatus`, or AWS's own text where this version does not know it. ``finished`` and
+    ``unfinished`` hold read set ids in the order of the request; for an import ``finished`` has None where AWS sent no
+    id yet, and ``unfinished`` holds the S3 URIs of the first source files. All three lists are empty when AWS sent no
+    per-read-set details, which its documentation shows even for a job that is over.
+    """
+
+    kind: ReadSetJobKind
+    job_id: str
+    sequence_store_id: str
+    status: str
+    status_message: str | None = None
+    destination: str | None = None
+    creation_time: datetime | None = None
+    completion_time: datetime | None = None
+    finished: tuple[str | None, ...] = ()
+    failed: tuple[FailedReadSet, ...] = ()
+    unfinished: tuple[str, ...] = ()
+
+    @classmethod
+    def from_response(
+        cls, kind: ReadSetJobKind, response: Mapping[str, Any], *, sequence_store_id: str, job_id: str
+    ) -> ReadSetJob:
+        """
+        Parse what boto3 returned for the Get operation of ``kind``, asked for this job.
+
+        :raises ValueError: A member is missing, of the wrong type, or speaks of another job; the message names it.
+        """
+        for member, asked in (("id", job_id), ("sequenceStoreId", sequence_store_id)):
+            if _text(response, member) not in (asked, None):
+                raise ValueError(f"{member} is {response[member]!r}, expected {asked!r}, the one asked for")
+        status = _text(response, "status")
+        if not status:
+            raise ValueError(f"status is missing; the response has {sorted(response) or 'no members'}")
+        items = response.get(kind.items_key)
+        if not isinstance(items, list | None):
+            raise ValueError(f"{kind.items_key} is {items!r:.80}, expected a list")
+
+        finished: list[str | None] = []
+        failed: list[FailedReadSet] = []
+        unfinished: list[str] = []
+        for index, item in enumerate(items or ()):
+            try:
+                read_set_id, source = _item_names(kind, item)
+                item_status, message = _text(item, "status"), _text(item, "statusMessage")
+            except ValueError as error:
+                raise ValueError(f"{kind.items_key}[{index}]: {error}") from None
+            if item_status == "FINISHED":
+                finished.append(read_set_id)
+            elif item_status == "FAILED":
+                failed.append(FailedReadSet(read_set_id, message, source))
+            else:
+                # NOT_STARTED, IN_PROGRESS, and any word this version has never heard of: not done.
+                unfinished.append(source or read_set_id or "")
+        return cls(
+            kind=kind,
+            job_id=job_id,
+            sequence_store_id=sequence_store_id,
+            status=JobStatus(status) if status in _VERDICTS else status,
+            status_message=_text(response, "statusMessage"),
+            destination=_text(response, "destination"),
+            creation_time=_time(response, "creationTime"),
+            completion_time=_time(response, "completionTime"),
+            finished=tuple(finished),
+            failed=tuple(failed),
+            unfinished=tuple(unfinished),
+        )
+
+    @property
+    def is_status_known(self) -> bool:
+        """False for a status that AWS introduced after this version was written."""
+        return self.status in _VERDICTS
+
+    def verdict(self, *, accept_partial_failure: bool = False) -> Verdict:
+        """
+        Say whether a wait for this job goes on, has succeeded or has failed.
+
+        An unknown status waits: it may be a new step, and the waiter's timeout still ends the wait.
+
+        :param accept_partial_failure: Let COMPLETED_WITH_FAILURES succeed.
+        """
+        if accept_partial_failure and self.status == JobStatus.COMPLETED_WITH_FAILURES:
+            return Verdict.SUCCEEDED
+        return _VERDICTS.get(self.status, Verdict.WAITING)  # type: ignore[call-overload, no-any-return]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the job as JSON for XCom: every key always present, None where AWS sent nothing, times ISO 8601."""
+        return {
+            "kind": self.kind.value,
+            "job_id": self.job_id,
+            "sequence_store_id": self.sequence_store_id,
+            "status": str(self.status),
+            "status_message": self.status_message,
+            "destination": self.destination,
+            "creation_time": _iso(self.creation_time),
+            "completion_time": _iso(self.completion_time),
+            "finished": list(self.finished),
+            "failed": [item.summary(self.kind) for item in self.failed],
+            "unfinished": list(self.unfinished),
+        }
+
+    @property
+    def progress(self) -> str:
+        """How far the job is, in words for a log line."""
+        total = len(self.finished) + len(self.failed) + len(self.unfinished)
+        if not total:
+            return "no details of its read sets yet"
+        return f"{len(self.finished)} of {total} read sets finished, {len(self.failed)} failed, {len(self.unfinished)} open"
+
+    def __str__(self) -> str:
+        return describe(self.kind, self.sequence_store_id, self.job_id)
+
+
+def describe(kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> str:
+    """Name a job the same way in every log line and message."""
+    return f"HealthOmics {kind.value} job {job_id} in sequence store {sequence_store_id}"
+
+
+def _item_names(kind: ReadSetJobKind, item: Any) -> tuple[str | None, str | None]:
+    """Return an item's read set id and, for an import, its first source file."""
+    if not isinstance(item, Mapping):
+        raise ValueError(f"{item!r:.80} is no structure")  # noqa: TRY004
+    read_set_id, source = _text(item, kind.item_id_key), None
+    if kind is ReadSetJobKind.IMPORT:
+        files = item.get("sourceFiles")
+        source = _text(files, "source1") if isinstance(files, Mapping) else None
+    if not (source or read_set_id):
+        raise ValueError(f"{kind.item_id_key} is missing")
+    return read_set_id, source
+
+
+def _text(structure: Mapping[str, Any], member: str) -> str | None:
+    value = structure.get(member)
+    if not isinstance(value, str | None):
+        raise ValueError(f"{member} is {value!r:.80}, expected text")  # noqa: TRY004
+    return value
+
+
+def _time(structure: Mapping[str, Any], member: str) -> datetime | None:
+    value = structure.get(member)
+    if not isinstance(value, datetime | None):
+        raise ValueError(f"{member} is {value!r:.80}, expected a time")  # noqa: TRY004
+    return value
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.astimezone(timezone.utc).isoformat() if time else None

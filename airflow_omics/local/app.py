@@ -1,0 +1,156 @@
+"""One port for HealthOmics, S3 and the controls: finds out who is called, and lets faults and limits strike first."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from botocore.model import OperationModel
+from werkzeug.wrappers import Request, Response
+
+from airflow_omics.local.faults import Fault, Faults
+from airflow_omics.local.s3 import SERVICES, S3
+from airflow_omics.local.service import Service
+from airflow_omics.local.settings import Settings
+from airflow_omics.local.state import State
+from airflow_omics.local.wire import ServiceError, find_operation, read_parameters, write_error, write_response
+
+CONTROL_PATH = "/_local/"
+LONGEST_HANG = 3600.0
+
+_SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/[^/]+/[^/]+/(?P<service>[^/]+)/aws4_request")
+_SHAPES_BY_KIND = {
+    "export": "StartReadSetExportJobRequestSourcesList",
+    "activation": "StartReadSetActivationJobRequestSourcesList",
+    "import": "StartReadSetImportJobRequestSourcesList",
+}
+
+
+class Application:
+    """The WSGI application."""
+
+    def __init__(self, controls: Callable[[str, dict[str, Any]], Any]) -> None:
+        self.lock = threading.RLock()
+        self.stopping = threading.Event()
+        self.settings = Settings()
+        self.s3 = S3()
+        self._controls = controls
+        self._request_ids = itertools.count(1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the settings."""
+        self.state = State(self.s3)
+        self.service = Service(self.state, self.settings)
+        self.faults = Faults()
+        self.calls: list[dict[str, Any]] = []
+        self._recent: dict[str, deque[float]] = defaultdict(deque)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request."""
+        request = Request(environ)
+        scope = _SCOPE.search(request.headers.get("Authorization", ""))
+        service = scope["service"] if scope else None
+        if service == "omics":
+            response = self._answer_omics(request, scope["key"] if scope else None)
+        elif service is None and request.path.startswith(CONTROL_PATH):
+            response = self._answer_control(request)
+        elif service in (None, *SERVICES):
+            with self.lock:
+                self.state.move_on()  # an export that is over by now has to be seen
+            return self.s3.application(environ, start_response)
+        else:
+            message = f"This port serves omics, {' and '.join(SERVICES)}, not {service}"
+            response = write_error(ServiceError("UnknownOperationException", message, 404), "0")
+        return response(environ, start_response)
+
+    def _answer_control(self, request: Request) -> Response:
+        name = request.path.removeprefix(CONTROL_PATH)
+        try:
+            arguments = json.loads(request.get_data() or b"{}")
+            if request.method != "POST" or not isinstance(arguments, dict):
+                raise ValueError("Controls are called with POST and a JSON object of keyword arguments")
+            return _json_response(self._controls(name, arguments), 200)
+        except (TypeError, ValueError, LookupError) as error:
+            return _json_response({"message": str(error)}, 400)
+
+    def _answer_omics(self, request: Request, access_key: str | None) -> Response:
+        started = time.time()
+        request_id = f"local-{next(self._request_ids)}"
+        operation_name, parameters, error_code = "unknown", {}, None
+        try:
+            operation, in_path = find_operation(request.method, request.path)
+            operation_name = operation.name
+            with self.lock:
+                fault = self.faults.take(operation_name, access_key)
+            if fault is not None:
+                error_code = fault.error or fault.action
+            response, parameters = self._perform(operation, request, in_path, fault)
+        except ServiceError as error:
+            error_code = error.code
+            response = write_error(error, request_id)
+        finally:
+            self.calls.append(
+                {"time": started, "operation": operation_name, "error": error_code, "parameters": parameters}
+            )
+        response.headers["x-amzn-RequestId"] = request_id
+        return response
+
+    def _perform(
+        self, operation: OperationModel, request: Request, in_path: dict[str, str], fault: Fault | None
+    ) -> tuple[Response, dict[str, Any]]:
+        patch = None
+        if fault is not None:
+            if fault.error is not None:
+                raise ServiceError(fault.error, fault.message, fault.http_status)
+            if fault.action == "garbage":
+                return Response("<html><body>Bad gateway</body></html>", mimetype="text/html"), {}
+            if fault.action is not None:
+                self.stopping.wait(LONGEST_HANG if fault.action == "hang" else 0)
+                _reset_connection(request)
+            self.stopping.wait(fault.delay or 0)
+            patch = fault.response
+        with self.lock:
+            handler = self.service.operations.get(operation.name)
+            if handler is None:
+                served = ", ".join(self.service.operations)
+                raise ServiceError(
+                    "NotSupportedOperationException",
+                    f"Local HealthOmics does not serve {operation.name}; it serves {served}",
+                )
+            self._limit_rate(operation.name)
+            maxima = {_SHAPES_BY_KIND[kind]: most for kind, most in self.settings.max_read_sets.items()}
+            parameters = read_parameters(operation, request, in_path, maxima)
+            self.state.move_on()
+            return write_response(operation, handler(parameters), patch), parameters
+
+    def _limit_rate(self, operation: str) -> None:
+        limit = self.settings.calls_per_second
+        if limit is None or operation not in self.service.limited_operations:
+            return
+        now, recent = time.monotonic(), self._recent[operation]
+        while recent and recent[0] <= now - 1:
+            recent.popleft()
+        if len(recent) >= limit:
+            raise ServiceError("ThrottlingException", f"More than {limit} {operation} calls within a second")
+        recent.append(now)
+
+
+def _json_response(value: Any, status: int) -> Response:
+    return Response(json.dumps(value, default=str), status=status, mimetype="application/json")
+
+
+def _reset_connection(request: Request) -> None:
+    """Close the connection so that the client sees a reset, not an end of file."""
+    connection: socket.socket = request.environ["werkzeug.socket"]
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    raise ConnectionResetError("A fault asked for")  # werkzeug's server takes it as a connection that was dropped

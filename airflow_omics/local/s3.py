@@ -1,0 +1,65 @@
+"""S3 on the same port: moto's, and how the jobs of local HealthOmics reach it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from werkzeug.test import TestResponse
+
+SERVICES = ("s3", "sts")
+"""The services of moto that the port serves; STS lets "test connection" and assumed roles work."""
+
+_URI = re.compile(r"s3://(?P<bucket>[^/]+)/?(?P<key>.*)", re.DOTALL)
+# moto finds the service in the credential scope; it does not check signatures.
+_SIGNED_FOR_S3 = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=local/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+}
+
+
+class S3:
+    """
+    moto's S3, as an application to serve and as what jobs read and write.
+
+    Its content belongs to the process, not to the instance: moto keeps it so.
+    """
+
+    def __init__(self) -> None:
+        self.application = DomainDispatcherApplication(create_backend_app)
+        self._client = Client(self.application, Response)
+        self._lock = threading.Lock()
+
+    def read(self, uri: str) -> bytes:
+        """
+        Return an object's bytes.
+
+        :raises FileNotFoundError: There is no such object or bucket.
+        """
+        response = self._request("GET", uri)
+        if response.status_code != 200:
+            raise FileNotFoundError(uri)
+        return response.get_data()
+
+    def write(self, uri: str, content: bytes) -> None:
+        """
+        Write an object.
+
+        :raises FileNotFoundError: There is no such bucket.
+        """
+        if self._request("PUT", uri, content).status_code != 200:
+            raise FileNotFoundError(uri)
+
+    def _request(self, method: str, uri: str, content: bytes = b"") -> TestResponse:
+        match = _URI.fullmatch(uri)
+        if match is None:
+            raise FileNotFoundError(uri)
+        path = f"/{match['bucket']}/{quote(match['key'])}"
+        with self._lock:
+            return self._client.open(path, method=method, data=content, headers=_SIGNED_FOR_S3)

@@ -1,0 +1,209 @@
+"""Local HealthOmics as a server in this process, and its handle."""
+
+from __future__ import annotations
+
+import inspect
+import ipaddress
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from airflow_omics.local.app import Application
+from airflow_omics.local.faults import Fault
+
+ACCESS_KEY = "local-healthomics"
+SECRET_KEY = "not-a-secret"  # noqa: S105
+REGION = "us-east-1"
+
+CONTROLS = (
+    "add_fault",
+    "advance",
+    "archive_read_sets",
+    "call_counts",
+    "calls",
+    "cancel_job",
+    "clear_faults",
+    "configure",
+    "fail_read_sets",
+    "reset",
+)
+"""The methods of the handle that are also served over HTTP, as ``POST /_local/<method>`` with JSON arguments."""
+
+
+class LocalHealthOmics:
+    """
+    HealthOmics storage and S3 on a loopback port; a context manager that starts and stops it.
+
+    ::
+
+        with LocalHealthOmics(job_seconds=2) as local:
+            local.client("omics").create_sequence_store(name="mine")
+
+    :param host: A loopback address.
+    :param port: 0 for a free one.
+    :param settings: See :class:`airflow_omics.local.settings.Settings`.
+    :raises ValueError: ``host`` is not loopback, or a setting is unknown.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, **settings: Any) -> None:
+        if not ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback:
+            raise ValueError(f"host is {host!r}, expected a loopback address: this server lets anybody do everything")
+        self._host = host
+        self._port = port
+        self._app = Application(self._control)
+        self._app.settings.update(**settings)
+        self._server: BaseWSGIServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Self:
+        """Listen, and serve from threads of their own."""
+        self._server = make_server(
+            self._host, self._port, self._app, threaded=True, request_handler=_QuietRequestHandler
+        )
+        self._port = self._server.port
+        self._thread = threading.Thread(target=self._server.serve_forever, name="local-healthomics", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving; requests that hang are reset."""
+        self._app.stopping.set()
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint_url(self) -> str:
+        """What boto3 takes as ``endpoint_url``."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """An Airflow connection to this server, as the dictionary whose JSON ``AIRFLOW_CONN_<ID>`` takes."""
+        return {
+            "conn_type": "aws",
+            "login": ACCESS_KEY,
+            "password": SECRET_KEY,
+            "extra": {"region_name": REGION, "endpoint_url": self.endpoint_url},
+        }
+
+    def client(self, service: str = "omics", **config: Any) -> Any:
+        """Return a boto3 client of this server; ``config`` goes to botocore's Config."""
+        return boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION).client(  # type: ignore[call-overload]
+            service, endpoint_url=self.endpoint_url, config=Config(inject_host_prefix=False, **config)
+        )
+
+    def configure(self, **settings: Any) -> None:
+        """Change settings; see :class:`airflow_omics.local.settings.Settings`."""
+        with self._app.lock:
+            self._app.settings.update(**settings)
+
+    def add_fault(self, **fault: Any) -> None:
+        """Put a fault in force; see :class:`airflow_omics.local.faults.Fault`."""
+        with self._app.lock:
+            self._app.faults.add(Fault(**fault))
+
+    def clear_faults(self) -> None:
+        """Take all faults away, also those of :meth:`fail_read_sets`."""
+        with self._app.lock:
+            self._app.faults.clear()
+            self._app.state.failing.clear()
+
+    def fail_read_sets(self, names: Iterable[str], message: str = "The read set failed.") -> None:
+        """Make the jobs that process these read sets (ids; for imports S3 URIs of source files) fail on them."""
+        with self._app.lock:
+            self._app.state.failing.update(dict.fromkeys(_listed("names", names), message))
+
+    def cancel_job(self, job_id: str) -> None:
+        """
+        Cancel a job of any kind, as only AWS itself can.
+
+        :raises LookupError: There is no such job.
+        :raises ValueError: It is over.
+        """
+        with self._app.lock:
+            self._app.state.move_on()
+            job = self._app.state.find_job(job_id)
+            if job is None:
+                raise LookupError(f"There is no job {job_id}")
+            if job.is_over:
+                raise ValueError(f"Job {job_id} is over: {job.status}")
+            job.cancel(self._app.state.clock.now())
+
+    def archive_read_sets(self, ids: Iterable[str] | None = None) -> list[str]:
+        """
+        Archive these read sets now, or all that are ACTIVE, and return the ids; AWS does it after 30 days.
+
+        :raises LookupError: There is no such read set.
+        """
+        with self._app.lock:
+            self._app.state.move_on()
+            by_id = {read_set.id: read_set for read_set in self._app.state.read_sets()}
+            if ids is None:
+                ids = [read_set.id for read_set in by_id.values() if read_set.status == "ACTIVE"]
+            chosen = _listed("ids", ids)
+            if unknown := [read_set_id for read_set_id in chosen if read_set_id not in by_id]:
+                raise LookupError(f"There is no read set {', '.join(unknown)}")
+            for read_set_id in chosen:
+                by_id[read_set_id].status = "ARCHIVED"
+            return chosen
+
+    def advance(self, seconds: float) -> None:
+        """Move the service's clock forward, so that jobs get on without anybody waiting."""
+        with self._app.lock:
+            self._app.state.clock.advance(seconds)
+            self._app.state.move_on()
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return the HealthOmics calls so far: time (seconds since 1970), operation, error or None, parameters."""
+        return list(self._app.calls)
+
+    def call_counts(self) -> Mapping[str, int]:
+        """Return how often each operation was called so far."""
+        return dict(Counter(call["operation"] for call in self.calls()))
+
+    def reset(self) -> None:
+        """Forget stores, jobs, faults and calls, and keep the settings; S3 keeps its objects."""
+        with self._app.lock:
+            self._app.reset()
+
+    def _control(self, name: str, arguments: dict[str, Any]) -> Any:
+        if name not in CONTROLS:
+            raise LookupError(f"There is no control {name!r}; there are {', '.join(CONTROLS)}")
+        method = getattr(self, name)
+        inspect.signature(method).bind(**arguments)
+        return method(**arguments)
+
+
+class _QuietRequestHandler(MotoRequestHandler):
+    """moto's handler, whose requests the server does not print."""
+
+    def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """End the connection that a fault has closed, instead of waiting for its next request."""
+        self.close_connection = True
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
+        """Print nothing."""
+
+
+def _listed(argument: str, names: Iterable[str]) -> list[str]:
+    if isinstance(names, str):
+        raise ValueError(f"{argument} is text, expected a list of texts")  # noqa: TRY004
+    return list(names)

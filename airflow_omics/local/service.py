@@ -1,0 +1,208 @@
+"""The operations of local HealthOmics: parameters in, response members out."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.local.settings import Settings
+from airflow_omics.local.state import ACCOUNT, Item, Job, ReadSet, SequenceStore, State
+from airflow_omics.local.wire import ServiceError
+
+Members = dict[str, Any]
+T = TypeVar("T")
+PART_SIZE = 100 * 1024 * 1024
+
+
+class Service:
+    """HealthOmics storage, without its wire: :attr:`operations` has one function per operation served."""
+
+    def __init__(self, state: State, settings: Settings) -> None:
+        self._state = state
+        self._settings = settings
+        self._created: dict[tuple[str, str, str], tuple[Members, object]] = {}
+        self.operations: dict[str, Callable[[Members], Members]] = {
+            "CreateSequenceStore": self._create_store,
+            "GetSequenceStore": lambda p: _store_members(self._store(p["id"])),
+            "ListSequenceStores": self._list_stores,
+            "DeleteSequenceStore": self._delete_store,
+            "ListReadSets": self._list_read_sets,
+            "GetReadSetMetadata": self._get_read_set_metadata,
+            "BatchDeleteReadSet": self._batch_delete_read_set,
+        }
+        self.limited_operations = {"ListReadSets", "GetReadSetMetadata"}
+        for kind in ReadSetJobKind:
+            word = kind.value.capitalize()
+            job_operations = {
+                f"StartReadSet{word}Job": partial(self._start_job, kind),
+                kind.get_operation: partial(self._get_job, kind),
+                f"ListReadSet{word}Jobs": partial(self._list_jobs, kind),
+            }
+            self.operations |= job_operations
+            self.limited_operations |= job_operations.keys()
+
+    def _create_store(self, p: Members) -> Members:
+        def create() -> SequenceStore:
+            store_id = self._state.new_id()
+            arn = f"arn:aws:omics:us-east-1:{ACCOUNT}:sequenceStore/{store_id}"
+            self._state.stores[store_id] = SequenceStore(store_id, arn, p, self._state.clock.now())
+            return self._state.stores[store_id]
+
+        return _store_members(self._once("CreateSequenceStore", "", p, create))
+
+    def _list_stores(self, p: Members) -> Members:
+        chosen = [m for m in map(_store_members, self._state.stores.values()) if _matches(m, p.get("filter"))]
+        return _page("sequenceStores", chosen, p)
+
+    def _delete_store(self, p: Members) -> Members:
+        store = self._store(p["id"])
+        if store.read_sets:
+            raise ServiceError("ConflictException", f"Sequence store {store.id} is not empty")
+        del self._state.stores[store.id]
+        return {}
+
+    def _list_read_sets(self, p: Members) -> Members:
+        store = self._store(p["sequenceStoreId"])
+        listed = [_read_set_members(store, read_set) for read_set in store.read_sets.values()]
+        return _page("readSets", [m for m in listed if _matches(m, p.get("filter"))], p)
+
+    def _get_read_set_metadata(self, p: Members) -> Members:
+        store = self._store(p["sequenceStoreId"])
+        read_set = store.read_sets.get(p["id"])
+        if read_set is None:
+            raise ServiceError("ResourceNotFoundException", f"Read set {p['id']} does not exist")
+        files = {
+            name: {"totalParts": -(-len(content) // PART_SIZE), "partSize": PART_SIZE, "contentLength": len(content)}
+            for name, content in read_set.files.items()
+        }
+        return _read_set_members(store, read_set) | {"files": files, "creationJobId": read_set.creation_job_id}
+
+    def _batch_delete_read_set(self, p: Members) -> Members:
+        store = self._store(p["sequenceStoreId"])
+        errors = [
+            {"id": read_set_id, "code": "ResourceNotFoundException", "message": "The read set does not exist."}
+            for read_set_id in p["ids"]
+            if store.read_sets.pop(read_set_id, None) is None
+        ]
+        return {"errors": errors or None}
+
+    def _start_job(self, kind: ReadSetJobKind, p: Members) -> Members:
+        store = self._store(p["sequenceStoreId"])
+
+        def start() -> Job:
+            limit = self._settings.max_concurrent_jobs[kind.value]
+            if limit is not None and self._state.running(kind) >= limit:
+                raise ServiceError(
+                    "ServiceQuotaExceededException", f"At most {limit} {kind.value} jobs can run at the same time"
+                )
+            job = Job(
+                id=self._state.new_id(),
+                kind=kind,
+                store=store,
+                request=p,
+                items=[Item(source) for source in p["sources"]],
+                creation_time=self._state.clock.now(),
+                seconds=self._settings.job_seconds,
+            )
+            self._state.add_job(job)
+            return job
+
+        return _job_members(self._once(f"Start {kind.value}", store.id, p, start))
+
+    def _get_job(self, kind: ReadSetJobKind, p: Members) -> Members:
+        job = self._store(p["sequenceStoreId"]).jobs.get(p["id"])
+        if job is None or job.kind is not kind:
+            raise ServiceError("ResourceNotFoundException", f"{kind.value.capitalize()} job {p['id']} does not exist")
+        items = [
+            item.request | {"status": item.status, "statusMessage": item.message, "readSetId": item.read_set_id}
+            if kind is ReadSetJobKind.IMPORT
+            else {kind.item_id_key: item.request["readSetId"], "status": item.status, "statusMessage": item.message}
+            for item in job.items
+        ]
+        return _job_members(job) | {"statusMessage": job.message, kind.items_key: items}
+
+    def _list_jobs(self, kind: ReadSetJobKind, p: Members) -> Members:
+        jobs = [_job_members(job) for job in self._store(p["sequenceStoreId"]).jobs.values() if job.kind is kind]
+        return _page(f"{kind.value}Jobs", [members for members in jobs if _matches(members, p.get("filter"))], p)
+
+    def _store(self, store_id: str) -> SequenceStore:
+        store = self._state.stores.get(store_id)
+        if store is None:
+            raise ServiceError("ResourceNotFoundException", f"Sequence store {store_id} does not exist")
+        return store
+
+    def _once(self, operation: str, scope: str, p: Members, create: Callable[[], T]) -> T:
+        """Create what a request asks for, or return what the same request with the same client token created."""
+        token = p.get("clientToken")
+        if token is None or not self._settings.client_tokens:
+            return create()
+        key = (operation, scope, token)
+        payload = {name: value for name, value in p.items() if name != "clientToken"}
+        if key not in self._created:
+            self._created[key] = (payload, create())
+        first_payload, created = self._created[key]
+        if payload != first_payload:
+            raise ServiceError("ValidationException", "The client token was used before with other parameters")
+        return cast(T, created)
+
+
+def _store_members(store: SequenceStore) -> Members:
+    request = {name: value for name, value in store.request.items() if name not in ("clientToken", "tags")}
+    return request | {"id": store.id, "arn": store.arn, "creationTime": store.creation_time, "status": "ACTIVE"}
+
+
+def _read_set_members(store: SequenceStore, read_set: ReadSet) -> Members:
+    source = read_set.source
+    return {
+        "id": read_set.id,
+        "arn": read_set.arn,
+        "sequenceStoreId": store.id,
+        "status": read_set.status,
+        "fileType": source["sourceFileType"],
+        "creationTime": read_set.creation_time,
+        "creationType": "IMPORT",
+        "sequenceInformation": {"generatedFrom": source.get("generatedFrom")},
+        **{name: source.get(name) for name in ("subjectId", "sampleId", "name", "description", "referenceArn")},
+    }
+
+
+def _job_members(job: Job) -> Members:
+    return {
+        "id": job.id,
+        "sequenceStoreId": job.store.id,
+        "status": str(job.status),
+        "creationTime": job.creation_time,
+        "completionTime": job.completion_time,
+        **{name: job.request.get(name) for name in ("destination", "roleArn")},
+    }
+
+
+def _matches(members: Members, criteria: Members | None) -> bool:
+    flat = members | members.get("sequenceInformation", {})
+    for name, wanted in (criteria or {}).items():
+        if name == "createdAfter":
+            fits = members["creationTime"] > wanted
+        elif name == "createdBefore":
+            fits = members["creationTime"] < wanted
+        else:
+            fits = flat.get(name) == wanted
+        if not fits:
+            return False
+    return True
+
+
+def _page(key: str, listed: list[Members], p: Members) -> Members:
+    """Cut a page out of what is listed in the order of creation, which is also that of the ids."""
+    after = 0
+    if token := p.get("nextToken"):
+        try:
+            after = int(urlsafe_b64decode(token))
+        except ValueError:
+            raise ServiceError("ValidationException", "nextToken is not one that this service gave") from None
+    size = p.get("maxResults", 100)
+    rest = [members for members in listed if int(members["id"]) > after]
+    more = len(rest) > size
+    return {key: rest[:size], "nextToken": urlsafe_b64encode(rest[size - 1]["id"].encode()).decode() if more else None}

@@ -1,0 +1,53 @@
+"""What of local HealthOmics can be set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from airflow_omics.jobs import ReadSetJobKind
+
+
+def _quota(attribute: str) -> Any:
+    return field(default_factory=lambda: {kind.value: getattr(kind, attribute) for kind in ReadSetJobKind})
+
+
+@dataclass
+class Settings:
+    """
+    How the service behaves; every limit is the real service's default, and None switches it off.
+
+    :param job_seconds: How long a job takes, whatever its size.
+    :param max_read_sets: Read sets per job, by kind (``export``, ``activation``, ``import``); more are answered with
+        ValidationException.
+    :param max_concurrent_jobs: Jobs that are not over, by kind; one more is answered with
+        ServiceQuotaExceededException.
+    :param calls_per_second: Calls within any second, for each of the operations that the service limits; more are
+        answered with ThrottlingException.
+    :param client_tokens: Whether a Start operation that repeats a client token returns the first one's job.
+    """
+
+    job_seconds: float = 5.0
+    max_read_sets: dict[str, int | None] = _quota("max_read_sets")
+    max_concurrent_jobs: dict[str, int | None] = _quota("max_concurrent_jobs")
+    calls_per_second: int | None = 5
+    client_tokens: bool = True
+
+    def update(self, **changes: Any) -> None:
+        """
+        Change some settings; a limit by kind may be a dictionary with some kinds, or one value for all.
+
+        :raises ValueError: There is no such setting or kind.
+        """
+        names = [each.name for each in fields(self)]
+        for name, value in changes.items():
+            if name not in names:
+                raise ValueError(f"There is no setting {name!r}; there are {', '.join(names)}")
+            current = getattr(self, name)
+            if isinstance(current, dict):
+                by_kind = value if isinstance(value, dict) else dict.fromkeys(current, value)
+                if unknown := by_kind.keys() - current.keys():
+                    raise ValueError(f"{name}: there is no kind {', '.join(sorted(unknown))}")
+                current.update(by_kind)
+            else:
+                setattr(self, name, value)

@@ -1,0 +1,257 @@
+"""Sequence stores, read sets and jobs, and how jobs move on with time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_omics.jobs import JobStatus, ReadSetJobKind
+from airflow_omics.local.s3 import S3
+
+ACCOUNT = "123456789012"  # moto's own default account
+SUBMITTED_SHARE = 0.1
+"""The share of a job's time that it stays SUBMITTED, and that a cancelled one stays CANCELLING."""
+
+TERMINAL = {JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_FAILURES, JobStatus.FAILED, JobStatus.CANCELLED}
+
+
+DONE = "The source was processed successfully."
+
+
+class ItemFailedError(Exception):
+    """An item of a job could not be processed; the message is the item's."""
+
+
+class Clock:
+    """Wall time, with an offset that can be moved forward by hand."""
+
+    def __init__(self) -> None:
+        self._offset = timedelta()
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return datetime.now(timezone.utc) + self._offset
+
+    def advance(self, seconds: float) -> None:
+        """Move the time forward."""
+        self._offset += timedelta(seconds=seconds)
+
+
+@dataclass
+class SequenceStore:
+    """A sequence store with its read sets and jobs, by id."""
+
+    id: str
+    arn: str
+    request: dict[str, Any]
+    creation_time: datetime
+    read_sets: dict[str, ReadSet] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+
+@dataclass
+class ReadSet:
+    """A read set; ``source`` is the import's source item, ``files`` the bytes of its source files by member name."""
+
+    id: str
+    arn: str
+    source: dict[str, Any]
+    files: dict[str, bytes]
+    creation_time: datetime
+    creation_job_id: str
+    status: str = "ACTIVE"
+
+
+@dataclass
+class Item:
+    """One read set, or import source, of a job."""
+
+    request: dict[str, Any]
+    status: str = "NOT_STARTED"
+    message: str | None = None
+    read_set_id: str | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """What this item can be called by: its read set id, and the URIs of an import's source files."""
+        return {self.request["readSetId"]} if "readSetId" in self.request else set(self.request["sourceFiles"].values())
+
+
+@dataclass
+class Job:
+    """A read set job. ``seconds`` is how long it takes, fixed when it starts."""
+
+    id: str
+    kind: ReadSetJobKind
+    store: SequenceStore
+    request: dict[str, Any]
+    items: list[Item]
+    creation_time: datetime
+    seconds: float
+    status: JobStatus = JobStatus.SUBMITTED
+    message: str = "The job is submitted and will start soon."
+    completion_time: datetime | None = None
+    cancel_time: datetime | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the job has ended."""
+        return self.status in TERMINAL
+
+    def move_on(self, now: datetime, worker: Worker) -> None:
+        """Do what this job has done by ``now``."""
+        if self.cancel_time is not None:
+            end = self.cancel_time + timedelta(seconds=SUBMITTED_SHARE * self.seconds)
+            if now >= end:
+                self._end(JobStatus.CANCELLED, "The job was cancelled.", end)
+            return
+        elapsed = (now - self.creation_time).total_seconds()
+        working_time = (1 - SUBMITTED_SHARE) * self.seconds
+        if elapsed < self.seconds - working_time:
+            return
+        self.status, self.message = JobStatus.IN_PROGRESS, "The job is currently in progress."
+        for number, item in enumerate(self.items):
+            begin = self.seconds - working_time * (1 - number / len(self.items))
+            end_of_item = self.seconds - working_time * (1 - (number + 1) / len(self.items))
+            if item.status == "NOT_STARTED" and elapsed >= begin:
+                item.status, item.message = "IN_PROGRESS", "The source job is currently in progress."
+                worker.begin(self, item)
+            if item.status == "IN_PROGRESS" and elapsed >= end_of_item:
+                try:
+                    item.message = worker.finish(self, item)
+                    item.status = "FINISHED"
+                except ItemFailedError as error:
+                    item.message, item.status = str(error), "FAILED"
+        if all(item.status in ("FINISHED", "FAILED") for item in self.items):
+            self._end_by_items()
+
+    def cancel(self, now: datetime) -> None:
+        """Begin to cancel; read sets not processed by now never will be."""
+        self.status, self.message, self.cancel_time = JobStatus.CANCELLING, "The job is being cancelled.", now
+
+    def _end_by_items(self) -> None:
+        failures = sum(item.status == "FAILED" for item in self.items)
+        when = self.creation_time + timedelta(seconds=self.seconds)
+        if not failures:
+            self._end(JobStatus.COMPLETED, "The job completed successfully.", when)
+        elif failures < len(self.items):
+            self._end(JobStatus.COMPLETED_WITH_FAILURES, "The job completed with some failures.", when)
+        else:
+            self._end(JobStatus.FAILED, "The job failed.", when)
+
+    def _end(self, status: JobStatus, message: str, when: datetime) -> None:
+        self.status, self.message, self.completion_time = status, message, when
+
+
+class State:
+    """Everything that the service remembers."""
+
+    def __init__(self, s3: S3) -> None:
+        self.clock = Clock()
+        self.stores: dict[str, SequenceStore] = {}
+        self.failing: dict[str, str] = {}
+        """Read set ids and source URIs whose processing fails, each with the item's message."""
+        self._next_id = 1_000_000_000
+        self._running: list[Job] = []
+        self._worker = Worker(self, s3)
+
+    def new_id(self) -> str:
+        """Return an id never used before."""
+        self._next_id += 1
+        return str(self._next_id)
+
+    def add_job(self, job: Job) -> None:
+        """Take a new job up."""
+        job.store.jobs[job.id] = job
+        self._running.append(job)
+
+    def move_on(self) -> None:
+        """Do what all jobs have done by now; called before every request, so nothing runs in the background."""
+        now = self.clock.now()
+        for job in self._running:
+            job.move_on(now, self._worker)
+        self._running = [job for job in self._running if not job.is_over]
+
+    def running(self, kind: ReadSetJobKind) -> int:
+        """Count the jobs of a kind that are not over."""
+        return sum(job.kind is kind for job in self._running)
+
+    def read_sets(self) -> Iterator[ReadSet]:
+        """Return the read sets of all stores."""
+        for store in self.stores.values():
+            yield from store.read_sets.values()
+
+    def find_job(self, job_id: str) -> Job | None:
+        """Look a job up by its id alone."""
+        return next((store.jobs[job_id] for store in self.stores.values() if job_id in store.jobs), None)
+
+
+class Worker:
+    """Does what a job does to one read set."""
+
+    def __init__(self, state: State, s3: S3) -> None:
+        self._state = state
+        self._s3 = s3
+
+    def begin(self, job: Job, item: Item) -> None:
+        """Begin with an item."""
+        read_set = job.store.read_sets.get(item.request.get("readSetId", ""))
+        if job.kind is ReadSetJobKind.ACTIVATION and read_set is not None and read_set.status == "ARCHIVED":
+            read_set.status = "ACTIVATING"
+
+    def finish(self, job: Job, item: Item) -> str:
+        """
+        Do an item's work, and return its message.
+
+        :raises ItemFailedError: It could not be done.
+        """
+        for name in item.names & self._state.failing.keys():
+            if (read_set := job.store.read_sets.get(name)) and read_set.status == "ACTIVATING":
+                read_set.status = "ARCHIVED"
+            raise ItemFailedError(self._state.failing[name])
+        if job.kind is ReadSetJobKind.IMPORT:
+            return self._import(job, item)
+        read_set = job.store.read_sets.get(item.request["readSetId"])
+        if read_set is None:
+            raise ItemFailedError("The read set does not exist.")
+        return self._export(job, read_set) if job.kind is ReadSetJobKind.EXPORT else self._activate(read_set)
+
+    def _activate(self, read_set: ReadSet) -> str:
+        if read_set.status == "ACTIVE":
+            return "No activation needed as read set is already in ACTIVATING or ACTIVE state."
+        read_set.status = "ACTIVE"
+        return DONE
+
+    def _import(self, job: Job, item: Item) -> str:
+        files = {}
+        for member, uri in item.request["sourceFiles"].items():
+            try:
+                files[member] = self._s3.read(uri)
+            except FileNotFoundError:
+                raise ItemFailedError(f"{member} does not exist or cannot be read.") from None
+            if not files[member]:
+                raise ItemFailedError(f"{member} is empty.")
+        item.read_set_id = self._state.new_id()
+        job.store.read_sets[item.read_set_id] = ReadSet(
+            id=item.read_set_id,
+            arn=f"{job.store.arn}/readSet/{item.read_set_id}",
+            source=item.request,
+            files=files,
+            creation_time=self._state.clock.now(),
+            creation_job_id=job.id,
+        )
+        return DONE
+
+    def _export(self, job: Job, read_set: ReadSet) -> str:
+        if read_set.status != "ACTIVE":
+            raise ItemFailedError(f"The read set is {read_set.status}, not ACTIVE.")
+        folder = f"{job.request['destination'].rstrip('/')}/{read_set.id}"
+        for member, content in read_set.files.items():
+            name = read_set.source["sourceFiles"][member].rsplit("/", 1)[-1]
+            try:
+                self._s3.write(f"{folder}/{name}", content)
+            except FileNotFoundError:
+                raise ItemFailedError("The destination bucket does not exist or cannot be written.") from None
+        return DONE

@@ -1,0 +1,139 @@
+"""Waiting for read set jobs in a task."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_omics.arguments import check_id, check_ids, is_list, parse_id, parse_ids
+from airflow_omics.compat import Context, PokeReturnValue
+from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsTransientError
+from airflow_omics.hooks import OmicsHook
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+
+SHORTEST_RESCHEDULE = 10
+"""Seconds below which rescheduling is a race: measured on Airflow 3.3.2 with the LocalExecutor at 5 s."""
+
+
+class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
+    """
+    Wait until read set jobs are over; use the subclass of the kind of job.
+
+    COMPLETED succeeds. FAILED, COMPLETED_WITH_FAILURES and CANCELLED fail at once, without Airflow's retries, naming
+    the read sets. SUBMITTED, IN_PROGRESS, CANCELLING and any status this version does not know go on waiting. Several
+    jobs are waited for until all are over. An error of AWS's that passes by itself (throttling, an outage, expired
+    credentials) is logged and waited out; only ``timeout`` bounds it.
+
+    Returns, as XCom, the job's summary (:meth:`airflow_omics.jobs.ReadSetJob.summary`); for a list of ids the list of
+    summaries in the same order. Before it fails, the same is pushed under the key ``failed_job``, and the ids of the
+    failed read sets under ``failed_read_set_ids``.
+
+    :param sequence_store_id: The sequence store of the jobs: 10 to 36 digits. (templated)
+    :param job_id: The job: 10 to 36 digits; or a list of jobs of the same kind and store. (templated)
+    :param accept_partial_failure: Let COMPLETED_WITH_FAILURES succeed; the summary still names the failures.
+    :param mode: ``reschedule`` (the default) frees the worker between two looks, ``poke`` holds it.
+    :param poke_interval: Seconds, or a timedelta, between two looks. Below 10 s in reschedule mode is unsafe.
+    :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own lookup. (templated)
+    :param region_name: AWS region. If None, the connection's. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore client, as keyword arguments of its Config. (templated)
+    :raises airflow_omics.exceptions.OmicsArgumentError: An argument cannot be right.
+    :raises airflow_omics.exceptions.OmicsReadSetJobFailedError: A job did not succeed.
+    :raises airflow_omics.exceptions.OmicsRefusedError: AWS refused to tell: no permission, no such job.
+    """
+
+    aws_hook_class = OmicsHook
+    kind: ClassVar[ReadSetJobKind]
+    template_fields: Sequence[str] = aws_template_fields("sequence_store_id", "job_id", "botocore_config")
+    ui_color = "#d5eae3"
+
+    def __init__(
+        self,
+        *,
+        sequence_store_id: str,
+        job_id: str | Sequence[str],
+        accept_partial_failure: bool = False,
+        mode: str = "reschedule",
+        poke_interval: timedelta | float = 60,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mode=mode, poke_interval=poke_interval, **kwargs)
+        check_id("sequence_store_id", sequence_store_id)
+        check_ids("job_id", job_id)
+        self.sequence_store_id = sequence_store_id
+        self.job_id = job_id
+        self.accept_partial_failure = accept_partial_failure
+        self._warn_of_short_interval()
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look once at every job."""
+        store = parse_id("sequence_store_id", self.sequence_store_id)
+        ids = parse_ids("job_id", self.job_id)
+        try:
+            seen = {job_id: self._look(store, job_id) for job_id in dict.fromkeys(ids)}
+        except OmicsTransientError as error:
+            self.log.warning("%s. This passes by itself; asking again at the next poke.", error)
+            return False
+        verdicts = {job_id: self._verdict(job) for job_id, job in seen.items()}
+        if Verdict.WAITING in verdicts.values():
+            return False
+        jobs = [seen[job_id] for job_id in ids]
+        result = [job.summary() for job in jobs] if is_list(self.job_id) else jobs[0].summary()
+        failed = [job for job_id, job in seen.items() if verdicts[job_id] is Verdict.FAILED]
+        if failed:
+            # Pushed now and not earlier: Airflow clears a task's XComs at every reschedule.
+            _push(context, "failed_job", result)
+            _push(context, "failed_read_set_ids", [r.read_set_id for job in failed for r in job.failed if r.read_set_id])
+            raise OmicsReadSetJobFailedError(failed)
+        return PokeReturnValue(is_done=True, xcom_value=result)
+
+    def _look(self, sequence_store_id: str, job_id: str) -> ReadSetJob:
+        job = self.hook.get_read_set_job(self.kind, sequence_store_id, job_id)
+        said = f" ({job.status_message})" if job.status_message else ""
+        self.log.info("%s: %s, %s%s", job, job.status, job.progress, said)
+        if not job.is_status_known:
+            self.log.warning("%s has a status unknown to this version: %r. Waiting on.", job, job.status)
+        return job
+
+    def _verdict(self, job: ReadSetJob) -> Verdict:
+        return job.verdict(accept_partial_failure=self.accept_partial_failure)
+
+    def _warn_of_short_interval(self) -> None:
+        # With exponential_backoff the first interval may be half of poke_interval.
+        shortest = self.poke_interval / 2 if self.exponential_backoff else self.poke_interval
+        if self.mode == "reschedule" and shortest < SHORTEST_RESCHEDULE:
+            warnings.warn(
+                f"Task {self.task_id!r}: a poke_interval under {SHORTEST_RESCHEDULE} s in reschedule mode can make "
+                "Airflow fail the task: it may be queued again before the process of the last poke is seen to have "
+                "ended. Use a longer interval (a minute or more is advised), or mode='poke'.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+class OmicsReadSetExportJobSensor(OmicsReadSetJobSensor):
+    """Wait until read set export jobs are over. See :class:`OmicsReadSetJobSensor` for the parameters."""
+
+    kind = ReadSetJobKind.EXPORT
+
+
+class OmicsReadSetActivationJobSensor(OmicsReadSetJobSensor):
+    """Wait until read set activation jobs are over. See :class:`OmicsReadSetJobSensor` for the parameters."""
+
+    kind = ReadSetJobKind.ACTIVATION
+
+
+class OmicsReadSetImportJobSensor(OmicsReadSetJobSensor):
+    """Wait until read set import jobs are over. See :class:`OmicsReadSetJobSensor` for the parameters."""
+
+    kind = ReadSetJobKind.IMPORT
+
+
+def _push(context: Context, key: str, value: Any) -> None:
+    if task_instance := context.get("ti"):
+        task_instance.xcom_push(key=key, value=value)
