@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow.sdk import PokeReturnValue, XComArg
+    from airflow.sdk.configuration import conf
     from airflow.sdk.definitions.context import Context
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 else:
@@ -18,6 +19,10 @@ else:
         from airflow.sdk.exceptions import AirflowException, AirflowFailException
     except ImportError:  # can go when Airflow 3.2 is the oldest supported
         from airflow.exceptions import AirflowException, AirflowFailException
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # can go when Airflow 3.2 is the oldest supported
+        from airflow.configuration import conf
     Context = dict
 
-__all__ = ["AirflowException", "AirflowFailException", "Context", "PokeReturnValue", "XComArg"]
+__all__ = ["AirflowException", "AirflowFailException", "Context", "PokeReturnValue", "XComArg", "conf"]

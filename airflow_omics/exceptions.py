@@ -8,12 +8,14 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionClosedError,
-    ConnectionError as BotocoreConnectionError,
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
     SSLError,
+)
+from botocore.exceptions import (
+    ConnectionError as BotocoreConnectionError,
 )
 from botocore.parsers import ResponseParserError
 
@@ -108,7 +110,9 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, _TRANSIENT_BOTOCORE)
 
 
-def explain(error: BotoCoreError | ClientError | ResponseParserError, operation: str, subject: str) -> OmicsRequestError:
+def explain(
+    error: BotoCoreError | ClientError | ResponseParserError, operation: str, subject: str
+) -> OmicsRequestError:
     """
     Turn what boto3 raised into this provider's exception, with a message one can act on.
 

@@ -21,4 +21,21 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": name, "python-modules": ["airflow_omics.hooks"]}],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_omics.sensors"]}],
+        "config": {
+            "omics": {
+                "description": "How this installation calls AWS HealthOmics.",
+                "options": {
+                    "calls_per_second": {
+                        "description": (
+                            "How often one process calls one operation. AWS allows 5 calls a second per operation, "
+                            "account and region, unless it raised the quota for you."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "4.0",
+                    }
+                },
+            }
+        },
     }

@@ -7,20 +7,23 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from airflow_omics.compat import conf
 from airflow_omics.exceptions import OmicsResponseError, OmicsTransientError, are_credentials_expired, explain
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
 
 if TYPE_CHECKING:
     from mypy_boto3_omics import OmicsClient
 
-CALLS_PER_SECOND = 4
-"""How often one process calls one operation; the service allows an account 5 a second (user guide, quotas)."""
+CALLS_PER_SECOND = 4.0
+"""How often one process calls one operation, unless ``[omics] calls_per_second`` in Airflow's configuration says
+otherwise; the service allows an account 5 a second in a region (user guide, quotas)."""
 
 
 class OmicsHook(AwsGenericHook["OmicsClient"]):
@@ -32,7 +35,8 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
     ``service_config.omics``) botocore does not put its host prefix (``control-storage-``) before that host;
     ``inject_host_prefix`` in ``config`` or in the connection's ``config_kwargs`` has the last word.
 
-    One process makes at most :data:`CALLS_PER_SECOND` calls a second of each operation; a call waits for its turn.
+    One process makes at most 4 calls a second of each operation, or as many as ``[omics] calls_per_second`` in
+    Airflow's configuration says; a call waits for its turn.
 
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own lookup is used.
     :param region_name: AWS region. If None, the connection's, else boto3's own lookup.
@@ -101,19 +105,21 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
     ) -> OmicsClient:
         """Create the client, with this provider's defaults under whatever the user configured."""
         defaults: dict[str, Any] = {}
-        if not self._are_retries_configured(region_name):
+        if not self._are_retries_configured():
             defaults["retries"] = {"mode": "standard"}
         if self.conn_config.get_service_endpoint_url(service_name="omics"):
             defaults["inject_host_prefix"] = False
         merged = Config(**defaults).merge(config or self.config)  # of two, the argument wins
         return super().get_client_type(region_name=region_name, config=merged, deferrable=deferrable)
 
-    def _are_retries_configured(self, region_name: str | None) -> bool:
+    def _are_retries_configured(self) -> bool:
         """Tell whether the environment or the AWS profile set retries; a Config given to botocore would hide that."""
-        if {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & os.environ.keys():
-            return True
-        session = self.get_session(region_name=region_name)
-        return bool({"retry_mode", "max_attempts"} & session._session.get_scoped_config().keys())
+        # Not self.get_session(): with a role to assume that would call AWS.
+        profile = botocore.session.Session(profile=self.conn_config.profile_name).get_scoped_config()
+        return bool(
+            {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & os.environ.keys()
+            or {"retry_mode", "max_attempts"} & profile.keys()
+        )
 
     def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         return self._call(kind.get_operation, sequenceStoreId=sequence_store_id, id=job_id)
@@ -135,17 +141,17 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
 class _Pace:
     """Gives each operation of this process its turns, evenly spaced."""
 
-    def __init__(self, calls_per_second: float) -> None:
-        self._gap = 1 / calls_per_second
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next: dict[str, float] = {}
 
     def wait(self, operation: str) -> None:
+        gap = 1 / conf.getfloat("omics", "calls_per_second", fallback=CALLS_PER_SECOND)
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next.get(operation, now))
-            self._next[operation] = turn + self._gap
+            self._next[operation] = turn + gap
         time.sleep(turn - now)
 
 
-_pace = _Pace(CALLS_PER_SECOND)
+_pace = _Pace()

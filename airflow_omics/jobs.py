@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
 from typing import Any
 
@@ -63,7 +63,9 @@ class ReadSetJobKind(Enum):
     ACTIVATION = ("activation", "sources", "readSetId", 20, 25)
     IMPORT = ("import", "sources", "readSetId", 100, 5)
 
-    def __new__(cls, word: str, items_key: str, item_id_key: str, max_read_sets: int, max_jobs: int) -> ReadSetJobKind:
+    def __new__(  # noqa: D102 - the defaults are for looking a kind up by its word alone
+        cls, word: str, items_key: str = "", item_id_key: str = "", max_read_sets: int = 0, max_jobs: int = 0
+    ) -> ReadSetJobKind:
         kind = object.__new__(cls)
         kind._value_ = word
         kind.items_key = items_key
@@ -212,7 +214,8 @@ class ReadSetJob:
         total = len(self.finished) + len(self.failed) + len(self.unfinished)
         if not total:
             return "no details of its read sets yet"
-        return f"{len(self.finished)} of {total} read sets finished, {len(self.failed)} failed, {len(self.unfinished)} open"
+        done = f"{len(self.finished)} of {total} read sets finished"
+        return f"{done}, {len(self.failed)} failed, {len(self.unfinished)} open"
 
     def __str__(self) -> str:
         return describe(self.kind, self.sequence_store_id, self.job_id)
@@ -226,7 +229,7 @@ def describe(kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> str:
 def _item_names(kind: ReadSetJobKind, item: Any) -> tuple[str | None, str | None]:
     """Return an item's read set id and, for an import, its first source file."""
     if not isinstance(item, Mapping):
-        raise ValueError(f"{item!r:.80} is no structure")  # noqa: TRY004
+        raise ValueError(f"{item!r:.80} is no structure")
     read_set_id, source = _text(item, kind.item_id_key), None
     if kind is ReadSetJobKind.IMPORT:
         files = item.get("sourceFiles")
@@ -239,16 +242,16 @@ def _item_names(kind: ReadSetJobKind, item: Any) -> tuple[str | None, str | None
 def _text(structure: Mapping[str, Any], member: str) -> str | None:
     value = structure.get(member)
     if not isinstance(value, str | None):
-        raise ValueError(f"{member} is {value!r:.80}, expected text")  # noqa: TRY004
+        raise ValueError(f"{member} is {value!r:.80}, expected text")
     return value
 
 
 def _time(structure: Mapping[str, Any], member: str) -> datetime | None:
     value = structure.get(member)
     if not isinstance(value, datetime | None):
-        raise ValueError(f"{member} is {value!r:.80}, expected a time")  # noqa: TRY004
+        raise ValueError(f"{member} is {value!r:.80}, expected a time")
     return value
 
 
 def _iso(time: datetime | None) -> str | None:
-    return time.astimezone(timezone.utc).isoformat() if time else None
+    return time.astimezone(UTC).isoformat() if time else None

@@ -38,7 +38,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
     :param accept_partial_failure: Let COMPLETED_WITH_FAILURES succeed; the summary still names the failures.
     :param mode: ``reschedule`` (the default) frees the worker between two looks, ``poke`` holds it.
     :param poke_interval: Seconds, or a timedelta, between two looks. Below 10 s in reschedule mode is unsafe.
-    :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own lookup. (templated)
+    :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own. (templated)
     :param region_name: AWS region. If None, the connection's. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore client, as keyword arguments of its Config. (templated)
@@ -88,7 +88,9 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         if failed:
             # Pushed now and not earlier: Airflow clears a task's XComs at every reschedule.
             _push(context, "failed_job", result)
-            _push(context, "failed_read_set_ids", [r.read_set_id for job in failed for r in job.failed if r.read_set_id])
+            _push(
+                context, "failed_read_set_ids", [r.read_set_id for job in failed for r in job.failed if r.read_set_id]
+            )
             raise OmicsReadSetJobFailedError(failed)
         return PokeReturnValue(is_done=True, xcom_value=result)
 

@@ -13,7 +13,7 @@ import json
 import struct
 import urllib.request
 import zlib
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -49,7 +49,7 @@ def bgzf_block(content: bytes) -> bytes:
 
 @dag(
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["healthomics"],
     params={
@@ -71,7 +71,11 @@ def read_sets() -> None:
         s3, bucket = S3Hook(), params["bucket"]
         if not s3.check_for_bucket(bucket):
             s3.create_bucket(bucket)
-        files = {"reads_1.fastq.gz": gzip.compress(FASTQ), "reads_2.fastq.gz": gzip.compress(FASTQ), "aligned.bam": bam()}
+        files = {
+            "reads_1.fastq.gz": gzip.compress(FASTQ),
+            "reads_2.fastq.gz": gzip.compress(FASTQ),
+            "aligned.bam": bam(),
+        }
         for name, content in files.items():
             s3.load_bytes(content, f"incoming/{name}", bucket, replace=True)
         incoming = f"s3://{bucket}/incoming"

@@ -11,17 +11,20 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.model import OperationModel
 from werkzeug.wrappers import Request, Response
 
 from airflow_omics.local.faults import Fault, Faults
-from airflow_omics.local.s3 import SERVICES, S3
+from airflow_omics.local.s3 import S3, SERVICES
 from airflow_omics.local.service import Service
 from airflow_omics.local.settings import Settings
 from airflow_omics.local.state import State
 from airflow_omics.local.wire import ServiceError, find_operation, read_parameters, write_error, write_response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 CONTROL_PATH = "/_local/"
 LONGEST_HANG = 3600.0
@@ -54,7 +57,7 @@ class Application:
         self.calls: list[dict[str, Any]] = []
         self._recent: dict[str, deque[float]] = defaultdict(deque)
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         request = Request(environ)
         scope = _SCOPE.search(request.headers.get("Authorization", ""))
@@ -66,7 +69,7 @@ class Application:
         elif service in (None, *SERVICES):
             with self.lock:
                 self.state.move_on()  # an export that is over by now has to be seen
-            return self.s3.application(environ, start_response)
+            return self.s3.answer(environ, start_response)
         else:
             message = f"This port serves omics, {' and '.join(SERVICES)}, not {service}"
             response = write_error(ServiceError("UnknownOperationException", message, 404), "0")
@@ -85,12 +88,13 @@ class Application:
     def _answer_omics(self, request: Request, access_key: str | None) -> Response:
         started = time.time()
         request_id = f"local-{next(self._request_ids)}"
-        operation_name, parameters, error_code = "unknown", {}, None
+        operation_name, error_code = "unknown", None
+        parameters: dict[str, Any] = {}
         try:
             operation, in_path = find_operation(request.method, request.path)
             operation_name = operation.name
             with self.lock:
-                fault = self.faults.take(operation_name, access_key)
+                fault = self.faults.take(operation_name, access_key, request.path)
             if fault is not None:
                 error_code = fault.error or fault.action
             response, parameters = self._perform(operation, request, in_path, fault)

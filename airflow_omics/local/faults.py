@@ -28,6 +28,7 @@ class Fault:
     :param times: How often; None for always.
     :param rate: The probability, from 0 to 1, that a call is hit.
     :param access_key: Hit only requests signed with this access key id.
+    :param path_contains: Hit only requests whose path contains this text, such as a job's id.
     """
 
     operation: str | None = None
@@ -40,6 +41,7 @@ class Fault:
     times: int | None = None
     rate: float = 1.0
     access_key: str | None = None
+    path_contains: str = ""
 
     def __post_init__(self) -> None:
         if self.operation is not None and self.operation not in service_model().operation_names:
@@ -69,10 +71,12 @@ class Faults:
         """Take all faults away."""
         self._faults.clear()
 
-    def take(self, operation: str, access_key: str | None) -> Fault | None:
+    def take(self, operation: str, access_key: str | None, path: str) -> Fault | None:
         """Return the fault that hits this call, and count it."""
         for fault in self._faults:
             if fault.operation not in (None, operation) or fault.access_key not in (None, access_key):
+                continue
+            if fault.path_contains not in path:
                 continue
             if self._random.random() >= fault.rate:
                 continue

@@ -68,7 +68,9 @@ class LocalHealthOmics:
             self._host, self._port, self._app, threaded=True, request_handler=_QuietRequestHandler
         )
         self._port = self._server.port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="local-healthomics", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="local-healthomics", daemon=True
+        )
         self._thread.start()
         return self
 
@@ -205,5 +207,5 @@ class _QuietRequestHandler(MotoRequestHandler):
 
 def _listed(argument: str, names: Iterable[str]) -> list[str]:
     if isinstance(names, str):
-        raise ValueError(f"{argument} is text, expected a list of texts")  # noqa: TRY004
+        raise ValueError(f"{argument} is text, expected a list of texts")
     return list(names)

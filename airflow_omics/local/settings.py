@@ -8,10 +8,6 @@ from typing import Any
 from airflow_omics.jobs import ReadSetJobKind
 
 
-def _quota(attribute: str) -> Any:
-    return field(default_factory=lambda: {kind.value: getattr(kind, attribute) for kind in ReadSetJobKind})
-
-
 @dataclass
 class Settings:
     """
@@ -28,8 +24,12 @@ class Settings:
     """
 
     job_seconds: float = 5.0
-    max_read_sets: dict[str, int | None] = _quota("max_read_sets")
-    max_concurrent_jobs: dict[str, int | None] = _quota("max_concurrent_jobs")
+    max_read_sets: dict[str, int | None] = field(
+        default_factory=lambda: {kind.value: kind.max_read_sets for kind in ReadSetJobKind}
+    )
+    max_concurrent_jobs: dict[str, int | None] = field(
+        default_factory=lambda: {kind.value: kind.max_concurrent_jobs for kind in ReadSetJobKind}
+    )
     calls_per_second: int | None = 5
     client_tokens: bool = True
 

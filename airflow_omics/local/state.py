@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
@@ -32,7 +32,7 @@ class Clock:
 
     def now(self) -> datetime:
         """Return the time, in UTC."""
-        return datetime.now(timezone.utc) + self._offset
+        return datetime.now(UTC) + self._offset
 
     def advance(self, seconds: float) -> None:
         """Move the time forward."""

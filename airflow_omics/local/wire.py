@@ -1,4 +1,4 @@
-"""HealthOmics' wire protocol, read from the service model that botocore ships: requests in, responses and errors out."""
+"""HealthOmics' wire protocol, read from the service model that botocore ships."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
@@ -17,8 +17,16 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 from botocore.utils import parse_timestamp
 from werkzeug.wrappers import Request, Response
 
-_NUMBERS = {"integer": int, "long": int, "float": (int, float), "double": (int, float)}
-_LIMIT_WORDS = {"string": "length", "list": "length", "map": "length"}
+_NUMBERS = {"integer": int, "long": int, "float": int | float, "double": int | float}
+_TYPES = {
+    "structure": dict,
+    "map": dict,
+    "list": list,
+    "string": str,
+    "boolean": bool,
+    "timestamp": datetime,
+    **_NUMBERS,
+}
 
 
 class ServiceError(Exception):
@@ -55,7 +63,9 @@ def error_codes() -> Mapping[str, int]:
     """Return the errors of the service model, each with its HTTP status."""
     model = service_model()
     shapes = (model.shape_for(name) for name in model.shape_names)
-    return {shape.name: shape.metadata["error"]["httpStatusCode"] for shape in shapes if shape.metadata.get("exception")}
+    return {
+        shape.name: shape.metadata["error"]["httpStatusCode"] for shape in shapes if shape.metadata.get("exception")
+    }
 
 
 @cache
@@ -159,7 +169,7 @@ def _parse_times(shape: Shape, value: Any) -> Any:
     """Turn the timestamps in a request into datetimes; what cannot be read stays, for the check to find."""
     if shape.type_name == "timestamp" and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
-            return parse_timestamp(value)
+            return parse_timestamp(value)  # type: ignore[arg-type]
         except ValueError:
             return value
     if isinstance(shape, StructureShape) and isinstance(value, dict):
@@ -192,10 +202,10 @@ def _problems(shape: Shape, value: Any, where: str, maxima: Mapping[str, int | N
 
 
 def _limit_problems(shape: Shape, value: Any, where: str, maxima: Mapping[str, int | None]) -> Iterator[str]:
-    said = f"Value '{str(value):.200}' at '{where}' failed to satisfy constraint: Member must"
-    if shape.type_name in _LIMIT_WORDS or shape.type_name in _NUMBERS:
-        size = value if shape.type_name in _NUMBERS else len(value)
-        have = "be" if shape.type_name in _NUMBERS else "have length"
+    said = f"Value '{value!s:.200}' at '{where}' failed to satisfy constraint: Member must"
+    if shape.type_name in ("string", "list", "map", *_NUMBERS):
+        is_number = shape.type_name in _NUMBERS
+        size, have = (value, "be") if is_number else (len(value), "have length")
         least, most = shape.metadata.get("min"), maxima.get(shape.name, shape.metadata.get("max"))
         if least is not None and size < least:
             yield f"{said} {have} greater than or equal to {least}"
@@ -210,20 +220,8 @@ def _limit_problems(shape: Shape, value: Any, where: str, maxima: Mapping[str, i
 
 
 def _has_type(shape: Shape, value: Any) -> bool:
-    match shape.type_name:
-        case "structure" | "map":
-            return isinstance(value, dict)
-        case "list":
-            return isinstance(value, list)
-        case "string":
-            return isinstance(value, str)
-        case "boolean":
-            return isinstance(value, bool)
-        case "timestamp":
-            return isinstance(value, datetime)
-        case number if number in _NUMBERS:
-            return isinstance(value, _NUMBERS[number]) and not isinstance(value, bool)  # type: ignore[arg-type]
-    return True
+    expected = _TYPES.get(shape.type_name, object)
+    return isinstance(value, expected) and not (isinstance(value, bool) and shape.type_name in _NUMBERS)
 
 
 @cache
@@ -245,5 +243,5 @@ def _without_none(value: Any) -> Any:
 
 def _json(value: Any) -> str:
     if isinstance(value, datetime):
-        return value.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     raise TypeError(f"{value!r} cannot be sent")

@@ -1,0 +1,166 @@
+"""What every test needs: an Airflow home of its own, local HealthOmics, and jobs in any state."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+
+# Before Airflow is imported anywhere: it reads its home once.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-omics-tests-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__OMICS__CALLS_PER_SECOND"] = "1000"
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+for name in [each for each in os.environ if each.startswith("AWS_") and not each.startswith("AWS_EC2")]:
+    del os.environ[name]
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import pytest
+
+from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.local import LocalHealthOmics
+from airflow_omics.sensors import (
+    OmicsReadSetActivationJobSensor,
+    OmicsReadSetExportJobSensor,
+    OmicsReadSetImportJobSensor,
+    OmicsReadSetJobSensor,
+)
+
+pytest_plugins = ["airflow_omics.local.pytest_plugin"]
+
+ROLE = "arn:aws:iam::123456789012:role/HealthOmics"
+BUCKET = "airflow-omics-tests"
+JOB_SECONDS = 1000
+SENSORS = {
+    ReadSetJobKind.EXPORT: OmicsReadSetExportJobSensor,
+    ReadSetJobKind.ACTIVATION: OmicsReadSetActivationJobSensor,
+    ReadSetJobKind.IMPORT: OmicsReadSetImportJobSensor,
+}
+
+
+class World:
+    """
+    A sequence store with three read sets on local HealthOmics, whose time stands still until ``advance``.
+
+    Jobs take :data:`JOB_SECONDS`, so none gets on by itself during a test.
+    """
+
+    def __init__(self, local: LocalHealthOmics) -> None:
+        self.local = local
+        local.reset()
+        local.configure(job_seconds=JOB_SECONDS, calls_per_second=None, max_concurrent_jobs=None)
+        self.omics, self.s3 = _clients(local)
+        self.s3.create_bucket(Bucket=BUCKET)
+        self.store: str = self.omics.create_sequence_store(name="tests")["id"]
+        self.sources = [self.source(f"s3://{BUCKET}/in/{number}.fastq.gz") for number in range(3)]
+        for number in range(3):
+            self.s3.put_object(Bucket=BUCKET, Key=f"in/{number}.fastq.gz", Body=b"@read%d\n" % number)
+        self.start(ReadSetJobKind.IMPORT)
+        local.advance(JOB_SECONDS)
+        self.read_sets = [each["id"] for each in self.omics.list_read_sets(sequenceStoreId=self.store)["readSets"]]
+
+    @staticmethod
+    def source(uri: str) -> dict[str, Any]:
+        return {
+            "sourceFiles": {"source1": uri},
+            "sourceFileType": "FASTQ",
+            "subjectId": "subject",
+            "sampleId": "sample",
+            "name": "name",
+        }
+
+    def start(self, kind: ReadSetJobKind, read_sets: list[str] | None = None, **arguments: Any) -> str:
+        """Start a job on all read sets, or these, and return its id."""
+        by_id = [{"readSetId": each} for each in (read_sets or getattr(self, "read_sets", []))]
+        arguments |= {
+            "sequenceStoreId": self.store,
+            "sources": self.sources if kind is ReadSetJobKind.IMPORT else by_id,
+        }
+        if kind is not ReadSetJobKind.ACTIVATION:
+            arguments["roleArn"] = ROLE
+        if kind is ReadSetJobKind.EXPORT:
+            arguments.setdefault("destination", f"s3://{BUCKET}/out/")
+        return str(getattr(self.omics, f"start_read_set_{kind.value}_job")(**arguments)["id"])
+
+    def names(self, kind: ReadSetJobKind) -> list[str]:
+        """What a job of this kind calls the three read sets: ids, or an import's source URIs."""
+        if kind is ReadSetJobKind.IMPORT:
+            return [each["sourceFiles"]["source1"] for each in self.sources]
+        return self.read_sets
+
+    def job(self, kind: ReadSetJobKind, status: str) -> str:
+        """Return a job that has this status, brought there by what really happens to jobs."""
+        failing = {"FAILED": 3, "COMPLETED_WITH_FAILURES": 1}.get(status, 0)
+        self.local.fail_read_sets(self.names(kind)[:failing], "Bad reads")
+        job_id = self.start(kind)
+        if status.startswith("CANCEL"):
+            self.local.advance(JOB_SECONDS / 2)
+            self.local.cancel_job(job_id)
+        advance = {"SUBMITTED": 0, "IN_PROGRESS": JOB_SECONDS / 2, "CANCELLING": 0}
+        self.local.advance(advance.get(status, JOB_SECONDS))
+        self.local.clear_faults()
+        return job_id
+
+    def sensor(self, kind: ReadSetJobKind, job_id: Any, **arguments: Any) -> OmicsReadSetJobSensor:
+        """Return a sensor for a job."""
+        arguments.setdefault("task_id", "wait")
+        arguments.setdefault("sequence_store_id", self.store)
+        return SENSORS[kind](job_id=job_id, **arguments)
+
+    def status(self, kind: ReadSetJobKind, job_id: str) -> str:
+        """Return what Get says of a job."""
+        get = getattr(self.omics, f"get_read_set_{kind.value}_job")
+        return str(get(sequenceStoreId=self.store, id=job_id)["status"])
+
+
+class TaskInstance:
+    """What a sensor needs of a task instance, outside of a scheduler."""
+
+    def __init__(self, first_reschedule: datetime | None = None) -> None:
+        self.xcoms: dict[str, Any] = {}
+        self._first_reschedule = first_reschedule
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self._first_reschedule
+
+
+@cache  # making a client takes longer than most tests
+def _clients(local: LocalHealthOmics) -> tuple[Any, Any]:
+    return local.client("omics"), local.client("s3")
+
+
+@pytest.fixture(scope="session")
+def shared_local() -> Iterator[LocalHealthOmics]:
+    with LocalHealthOmics() as local:
+        yield local
+
+
+@pytest.fixture
+def world(shared_local: LocalHealthOmics, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(shared_local.connection))
+    return World(shared_local)
+
+
+@pytest.fixture
+def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return the lines logged so far; Airflow 3 writes a task's log to standard output, Airflow 2 logs it."""
+    caplog.set_level("INFO")
+    return lambda: [*caplog.messages, *capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def ti() -> TaskInstance:
+    return TaskInstance()
+
+
+@pytest.fixture(params=list(ReadSetJobKind), ids=lambda kind: kind.value)
+def kind(request: pytest.FixtureRequest) -> ReadSetJobKind:
+    found: ReadSetJobKind = request.param
+    return found

@@ -1,0 +1,44 @@
+"""Waits that test_real_airflow.py runs under a real scheduler; the jobs come from the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from airflow_omics.sensors import OmicsReadSetExportJobSensor
+
+try:
+    from airflow.sdk import dag, task
+except ImportError:
+    from airflow.decorators import dag, task
+
+JOBS = json.loads(os.environ.get("OMICS_TEST_JOBS", "{}"))
+
+
+@dag(schedule=None, catchup=False)
+def waits() -> None:
+    store = JOBS.get("store", "1234567890")
+    once: dict[str, Any] = {"botocore_config": {"retries": {"total_max_attempts": 1}, "read_timeout": 1}}
+    common: dict[str, Any] = {"sequence_store_id": store, "poke_interval": 3, "retries": 2, **once}
+
+    OmicsReadSetExportJobSensor(task_id="ten_faults", job_id=JOBS.get("faulty", "1234567890"), **common)
+    failed = OmicsReadSetExportJobSensor(task_id="failed", job_id=JOBS.get("failed", "1234567890"), **common)
+    OmicsReadSetExportJobSensor(task_id="skipped", job_id=JOBS.get("failed", "1234567890"), soft_fail=True, **common)
+    OmicsReadSetExportJobSensor(task_id="poked", job_id=JOBS.get("completed", "1234567890"), mode="poke", **common)
+
+    @task
+    def job_ids() -> list[str]:
+        return [JOBS["completed"], JOBS["later"]]
+
+    OmicsReadSetExportJobSensor(task_id="several", job_id=job_ids(), **common)
+    OmicsReadSetExportJobSensor.partial(task_id="mapped", **common).expand(job_id=job_ids.override(task_id="mapping")())
+
+    @task(trigger_rule="all_failed")
+    def resubmit(read_set_ids: list[str]) -> list[str]:
+        return read_set_ids
+
+    failed >> resubmit(failed.output["failed_read_set_ids"])
+
+
+waits()

@@ -1,0 +1,72 @@
+"""Which errors pass by themselves, and what their messages say."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, CredentialRetrievalError, NoCredentialsError, SSLError
+from botocore.parsers import ResponseParserError
+
+from airflow_omics.exceptions import OmicsReadSetJobFailedError, explain, is_transient
+from airflow_omics.jobs import FailedReadSet, JobStatus, ReadSetJob, ReadSetJobKind
+from airflow_omics.local.wire import error_codes
+
+
+def client_error(code: str, status: int, operation: str = "GetReadSetExportJob") -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": "No"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, operation)
+
+
+TRANSIENT = {
+    "InternalServerException",
+    "RequestTimeoutException",
+    "ServiceQuotaExceededException",
+    "ThrottlingException",
+}
+
+
+@pytest.mark.parametrize(("code", "status"), error_codes().items(), ids=str)
+def test_every_error_of_the_service_model(code: str, status: int) -> None:
+    assert is_transient(client_error(code, status)) == (code in TRANSIENT)
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (client_error("ExpiredTokenException", 403), True),
+        (client_error("UnrecognizedClientException", 403), False),
+        (client_error("502", 502), True),
+        (client_error("403", 403), False),
+        (client_error("Whatever", 429), True),
+        (ConnectTimeoutError(endpoint_url="https://example"), True),
+        (SSLError(endpoint_url="https://example", error="EOF occurred in violation of protocol"), True),
+        (SSLError(endpoint_url="https://example", error="[SSL: CERTIFICATE_VERIFY_FAILED]"), False),
+        (CredentialRetrievalError(provider="container-role", error_msg="timed out"), True),
+        (NoCredentialsError(), False),
+        (ResponseParserError("not XML"), True),
+        (KeyError("status"), False),
+    ],
+    ids=repr,
+)
+def test_errors_of_botocore_and_of_what_stands_between(error: Exception, transient: bool) -> None:
+    assert is_transient(error) == transient
+
+
+def test_access_denied_names_the_action_of_the_call_that_was_denied() -> None:
+    error = explain(client_error("AccessDenied", 403, "AssumeRole"), "GetReadSetExportJob", "a job")
+    assert "AssumeRole for a job was answered with AccessDenied: No. " in str(error)
+    assert "sts:AssumeRole" in str(error)
+
+
+def test_a_failed_job_survives_pickling() -> None:
+    job = ReadSetJob(
+        ReadSetJobKind.EXPORT, "1234567890", "2345678901", JobStatus.FAILED, failed=(FailedReadSet("3456789012", None),)
+    )
+    error = pickle.loads(pickle.dumps(OmicsReadSetJobFailedError([job])))
+    assert error.jobs == (job,)
+    assert str(error) == (
+        "HealthOmics export job 1234567890 in sequence store 2345678901 ended FAILED. "
+        "1 of 1 read sets failed: 3456789012."
+    )

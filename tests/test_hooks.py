@@ -1,0 +1,167 @@
+"""How the hook reaches AWS: hosts, retries, and whose settings win."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from conftest import World
+
+from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
+from airflow_omics.hooks import OmicsHook
+from airflow_omics.jobs import ReadSetJobKind
+
+STORE, JOB = "1234567890", "2345678901"
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the extra of the connection aws_default."""
+
+    def set_extra(**extra: Any) -> None:
+        connection = {"conn_type": "aws", "login": "key", "password": "secret"}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection | {"extra": extra}))
+
+    set_extra(region_name="eu-west-2")
+    return set_extra
+
+
+def url(hook: OmicsHook) -> str:
+    """Return where the hook's client sends GetReadSetExportJob, without sending it."""
+    parameters = {"sequenceStoreId": STORE, "id": JOB}
+    return hook.conn.generate_presigned_url("get_read_set_export_job", Params=parameters).split("/sequencestore")[0]
+
+
+def test_the_get_operations_return_boto3s_response(world: World, kind: ReadSetJobKind) -> None:
+    job_id = world.job(kind, "COMPLETED")
+    response = getattr(OmicsHook(), f"get_read_set_{kind.value}_job")(world.store, job_id)
+    assert "ResponseMetadata" not in response
+    assert (response["id"], response["status"]) == (job_id, "COMPLETED")
+    assert len(response[kind.items_key]) == 3
+
+
+def test_the_get_operations_raise_boto3s_errors(world: World) -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        OmicsHook().get_read_set_export_job(world.store, JOB)
+
+
+def test_without_an_endpoint_the_host_prefix_is_on(connect: Callable[..., None]) -> None:
+    assert url(OmicsHook()) == "https://control-storage-omics.eu-west-2.amazonaws.com"
+    assert url(OmicsHook(region_name="us-east-1")) == "https://control-storage-omics.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"endpoint_url": "http://127.0.0.1:1"},
+        {"service_config": {"omics": {"endpoint_url": "http://127.0.0.1:1"}}},
+        {"endpoint_url": "http://127.0.0.1:2", "service_config": {"omics": {"endpoint_url": "http://127.0.0.1:1"}}},
+    ],
+    ids=str,
+)
+def test_with_an_endpoint_the_host_prefix_is_off(connect: Callable[..., None], extra: dict[str, Any]) -> None:
+    connect(region_name="eu-west-2", **extra)
+    assert url(OmicsHook()) == "http://127.0.0.1:1"
+
+
+def test_another_services_endpoint_changes_nothing(connect: Callable[..., None]) -> None:
+    connect(region_name="eu-west-2", service_config={"s3": {"endpoint_url": "http://127.0.0.1:1"}})
+    assert url(OmicsHook()) == "https://control-storage-omics.eu-west-2.amazonaws.com"
+
+
+def test_the_users_host_prefix_wins(connect: Callable[..., None]) -> None:
+    connect(region_name="eu-west-2", endpoint_url="http://omics:1", config_kwargs={"inject_host_prefix": True})
+    assert url(OmicsHook()) == "http://control-storage-omics:1"
+    assert url(OmicsHook(config={"inject_host_prefix": False})) == "http://omics:1"
+
+
+@pytest.mark.parametrize("config", [{"read_timeout": 7}, Config(read_timeout=7)], ids=["dict", "Config"])
+def test_a_botocore_config_keeps_this_providers_defaults(connect: Callable[..., None], config: Any) -> None:
+    connect(region_name="eu-west-2", endpoint_url="http://127.0.0.1:1")
+    hook = OmicsHook(config=config)
+    assert hook.conn.meta.config.read_timeout == 7
+    assert hook.conn.meta.config.retries["mode"] == "standard"
+    assert url(hook) == "http://127.0.0.1:1"
+
+
+def test_retries_are_standard_unless_configured(
+    connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def mode(**arguments: Any) -> str:
+        return str(OmicsHook(**arguments).conn.meta.config.retries["mode"])
+
+    assert mode() == "standard"
+    assert mode(config={"retries": {"mode": "adaptive"}}) == "adaptive"
+    connect(region_name="eu-west-2", config_kwargs={"retries": {"mode": "legacy", "max_attempts": 2}})
+    assert mode() == "legacy"
+    connect(region_name="eu-west-2")
+    monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
+    assert mode() == "adaptive"
+    monkeypatch.delenv("AWS_RETRY_MODE")
+    (tmp_path / "config").write_text("[profile mine]\nretry_mode = adaptive\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert mode() == "standard"
+    connect(region_name="eu-west-2", profile_name="mine")
+    assert mode() == "adaptive"
+
+
+@pytest.mark.parametrize("error", ["ThrottlingException", "InternalServerException", "RequestTimeoutException"])
+def test_standard_retries_hide_two_transient_errors(world: World, error: str) -> None:
+    job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    world.local.add_fault(error=error, times=2)
+    assert OmicsHook().get_read_set_export_job(world.store, job_id)["status"] == "COMPLETED"
+
+
+def test_errors_that_are_no_answer_of_aws_are_told_apart(
+    world: World, monkeypatch: pytest.MonkeyPatch, connect: Callable[..., None]
+) -> None:
+    def ask() -> None:
+        once = {"retries": {"total_max_attempts": 1}, "connect_timeout": 1}
+        OmicsHook(config=once).get_read_set_job(ReadSetJobKind.EXPORT, STORE, JOB)
+
+    connect(region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
+    with pytest.raises(OmicsTransientError, match="GetReadSetExportJob for HealthOmics export job 2345678901"):
+        ask()
+    connect()
+    with pytest.raises(OmicsRequestError, match=r"NoRegionError.*Check the Airflow connection, its region"):
+        ask()
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": {"region_name": "us-east-1"}})
+    )
+    with pytest.raises(OmicsRequestError, match=r"NoCredentialsError.*credentials"):
+        ask()
+
+
+def test_a_role_is_assumed_and_its_credentials_sign(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    extra = world.local.connection["extra"] | {
+        "role_arn": "arn:aws:iam::123456789012:role/reader",
+        "service_config": {"sts": {"endpoint_url": world.local.endpoint_url}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(world.local.connection | {"extra": extra}))
+    world.local.add_fault(error="AccessDeniedException", access_key=world.local.connection["login"])
+    assert OmicsHook().get_read_set_export_job(world.store, job_id)["status"] == "COMPLETED"
+
+
+def test_calls_of_one_operation_are_spaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    world.local.configure(calls_per_second=5)
+    monkeypatch.setenv("AIRFLOW__OMICS__CALLS_PER_SECOND", "4")
+    hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
+    for _ in range(7):
+        hook.get_read_set_export_job(world.store, job_id)  # none is throttled
+
+
+def test_the_order_of_positional_arguments(connect: Callable[..., None]) -> None:
+    hook = OmicsHook("aws_default", "us-west-2", False, Config(read_timeout=3))
+    assert (hook.aws_conn_id, hook.region_name, hook.verify, hook.config.read_timeout) == (
+        "aws_default",
+        "us-west-2",
+        False,
+        3,
+    )

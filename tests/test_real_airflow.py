@@ -1,0 +1,102 @@
+"""Reschedule-mode waits under a real scheduler: LocalExecutor, API server, triggerer, SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import JOB_SECONDS, World
+from real_airflow import RealAirflow
+
+from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.local import LocalHealthOmics
+
+DAG = "waits"
+TEN_FAULTS: list[dict[str, Any]] = [
+    {"error": "ThrottlingException"},
+    {"error": "InternalServerException"},
+    {"error": "RequestTimeoutException"},
+    {"error": "ServiceUnavailable", "http_status": 503},
+    {"error": "ExpiredTokenException", "http_status": 403},
+    {"action": "reset"},
+    {"action": "hang"},
+    {"action": "garbage"},
+    {"error": "BadGateway", "http_status": 502},
+    {"error": "ThrottlingException"},
+]
+
+
+class Run:
+    """One run of the DAG, over."""
+
+    def __init__(self, airflow: RealAirflow, world: World, jobs: dict[str, str]) -> None:
+        self.airflow = airflow
+        self.world = world
+        self.jobs = jobs
+        self.id = airflow.trigger(DAG)
+        self.history: dict[str, list[str]] = {}
+        for task, state in airflow.watch(DAG, self.id, seconds=180):
+            self.history.setdefault(task, []).append(state)
+            if task == "several" and state == "up_for_reschedule":
+                world.local.advance(JOB_SECONDS)
+
+    def xcom(self, task: str, key: str = "return_value") -> Any:
+        return self.airflow.xcom(DAG, self.id, task, key)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with LocalHealthOmics() as local, pytest.MonkeyPatch.context() as patch:
+        world = World(local)
+        kind = ReadSetJobKind.EXPORT
+        jobs = {
+            "store": world.store,
+            "faulty": world.job(kind, "COMPLETED"),
+            "failed": world.job(kind, "COMPLETED_WITH_FAILURES"),
+            "completed": world.job(kind, "COMPLETED"),
+            "later": world.start(kind),
+        }
+        faulty: dict[str, Any] = {"operation": kind.get_operation, "path_contains": jobs["faulty"]}
+        for fault in TEN_FAULTS:
+            local.add_fault(times=1, **faulty, **fault)
+        patch.setenv("OMICS_TEST_JOBS", json.dumps(jobs))
+        home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
+        # Lets the scheduler hear of a poke's end before a short interval is over.
+        settings = {"workers__min_heartbeat_interval": 1}
+        with RealAirflow(home, dags, local.connection, settings) as airflow:
+            yield Run(airflow, world, jobs)
+
+
+def test_a_wait_survives_ten_transient_faults_in_a_row(run: Run) -> None:
+    assert run.history["ten_faults"].count("up_for_reschedule") >= 8  # states in between can be missed
+    assert run.history["ten_faults"][-1] == "success"
+    assert run.airflow.task_log("ten_faults").count("asking again at the next poke") == 10
+    assert run.xcom("ten_faults")["job_id"] == run.jobs["faulty"]
+
+
+def test_a_failed_job_fails_the_task_without_retries_and_tells_the_next_task(run: Run) -> None:
+    assert run.history["failed"][-1] == "failed"
+    assert "up_for_retry" not in run.history["failed"]
+    assert run.xcom("failed", "failed_job")["status"] == "COMPLETED_WITH_FAILURES"
+    assert run.xcom("resubmit") == run.world.read_sets[:1]
+    assert "1 of 3 read sets failed" in run.airflow.task_log("failed")
+
+
+def test_soft_fail_skips(run: Run) -> None:
+    assert run.history["skipped"][-1] == "skipped"
+
+
+def test_poke_mode(run: Run) -> None:
+    assert run.history["poked"][-1] == "success"
+
+
+def test_a_list_from_an_upstream_task_is_waited_for(run: Run) -> None:
+    assert "up_for_reschedule" in run.history["several"]
+    assert [each["job_id"] for each in run.xcom("several")] == [run.jobs["completed"], run.jobs["later"]]
+
+
+def test_a_mapped_wait(run: Run) -> None:
+    assert [run.history[f"mapped[{index}]"][-1] for index in range(2)] == ["success", "success"]
