@@ -11,7 +11,7 @@ AWSCLI := .venv-awscli/installed
 
 help:
 	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
-	@echo 'make test         run the test suite (ARGS="-k sensor" passes arguments to pytest)'
+	@echo 'make test         run the test suite (ARGS="-k sensors" gives pytest arguments of your own)'
 	@echo 'make lint         linter, formatter check and type check'
 	@echo 'make check        lint and test: what CI runs'
 	@echo 'make constraints  pin the newest versions of everything'
@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: $(INSTALLED) $(AWSCLI)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -15,8 +15,8 @@ def local_healthomics(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHealthOm
     """
     Start local HealthOmics on a free port, and point the Airflow connection ``aws_default`` at it.
 
-    Jobs take a second; change that, or a limit, with ``local_healthomics.configure(job_seconds=...)``.
+    Jobs are over at the next look; change that, or a limit, with ``local_healthomics.configure(job_seconds=...)``.
     """
-    with LocalHealthOmics(job_seconds=1) as local:
+    with LocalHealthOmics(job_seconds=0) as local:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(local.connection))
         yield local

@@ -22,8 +22,18 @@ ACCESS_KEY = "local-healthomics"
 SECRET_KEY = "not-a-secret"  # noqa: S105
 REGION = "us-east-1"
 
+SAMPLE = {
+    "sourceFiles": {"source1": "s3://sample/sample.fastq"},
+    "sourceFileType": "FASTQ",
+    "subjectId": "subject",
+    "sampleId": "sample",
+    "name": "sample",
+}
+"""How the read sets that :meth:`LocalHealthOmics.add_read_sets` adds would have been imported."""
+
 CONTROLS = (
     "add_fault",
+    "add_read_sets",
     "advance",
     "archive_read_sets",
     "call_counts",
@@ -148,6 +158,23 @@ class LocalHealthOmics:
             if job.is_over:
                 raise ValueError(f"Job {job_id} is over: {job.status}")
             job.cancel(self._app.state.clock.now())
+
+    def add_read_sets(self, sequence_store_id: str, count: int = 1, status: str = "ACTIVE") -> list[str]:
+        """
+        Put small FASTQ read sets into a sequence store without an import, and return their ids.
+
+        :raises LookupError: There is no such store.
+        """
+        with self._app.lock:
+            store = self._app.state.stores.get(sequence_store_id)
+            if store is None:
+                raise LookupError(f"There is no sequence store {sequence_store_id}")
+            added = [
+                self._app.state.add_read_set(store, SAMPLE, {"source1": b"@read\nA\n+\nI\n"}) for _ in range(count)
+            ]
+            for read_set in added:
+                read_set.status = status
+            return [read_set.id for read_set in added]
 
     def archive_read_sets(self, ids: Iterable[str] | None = None) -> list[str]:
         """

@@ -60,7 +60,7 @@ class ReadSet:
     source: dict[str, Any]
     files: dict[str, bytes]
     creation_time: datetime
-    creation_job_id: str
+    creation_job_id: str | None
     status: str = "ACTIVE"
 
 
@@ -174,6 +174,22 @@ class State:
             job.move_on(now, self._worker)
         self._running = [job for job in self._running if not job.is_over]
 
+    def add_read_set(
+        self, store: SequenceStore, source: dict[str, Any], files: dict[str, bytes], job_id: str | None = None
+    ) -> ReadSet:
+        """Put a read set into a store."""
+        read_set_id = self.new_id()
+        read_set = ReadSet(
+            id=read_set_id,
+            arn=f"{store.arn}/readSet/{read_set_id}",
+            source=source,
+            files=files,
+            creation_time=self.clock.now(),
+            creation_job_id=job_id,
+        )
+        store.read_sets[read_set_id] = read_set
+        return read_set
+
     def running(self, kind: ReadSetJobKind) -> int:
         """Count the jobs of a kind that are not over."""
         return sum(job.kind is kind for job in self._running)
@@ -233,15 +249,7 @@ class Worker:
                 raise ItemFailedError(f"{member} does not exist or cannot be read.") from None
             if not files[member]:
                 raise ItemFailedError(f"{member} is empty.")
-        item.read_set_id = self._state.new_id()
-        job.store.read_sets[item.read_set_id] = ReadSet(
-            id=item.read_set_id,
-            arn=f"{job.store.arn}/readSet/{item.read_set_id}",
-            source=item.request,
-            files=files,
-            creation_time=self._state.clock.now(),
-            creation_job_id=job.id,
-        )
+        item.read_set_id = self._state.add_read_set(job.store, item.request, files, job.id).id
         return DONE
 
     def _export(self, job: Job, read_set: ReadSet) -> str:
