@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: $(INSTALLED) $(AWSCLI)
-	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -63,7 +63,7 @@ def test_there_are_three_runtime_dependencies() -> None:
     [
         ("airflow_omics.get_provider_info", "airflow boto3 botocore"),
         ("airflow_omics.jobs", "airflow boto3 botocore"),
-        ("airflow_omics.sensors", "airflow_omics.local moto flask aiobotocore"),
+        ("airflow_omics.sensors", "airflow_omics.local moto aiobotocore"),
     ],
 )
 def test_a_module_imports_no_more_than_it_may(module: str, unwanted: str) -> None:

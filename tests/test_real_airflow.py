@@ -14,6 +14,8 @@ from real_airflow import RealAirflow
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 
+pytestmark = pytest.mark.xdist_group("real Airflow")  # one Airflow for all tests of this file
+
 DAG = "waits"
 TEN_FAULTS: list[dict[str, Any]] = [
     {"error": "ThrottlingException"},

@@ -12,8 +12,7 @@ from typing import Any, Self
 
 import boto3
 from botocore.config import Config
-from moto.moto_server.werkzeug_app import MotoRequestHandler
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from airflow_omics.local.app import Application
 from airflow_omics.local.faults import Fault
@@ -221,8 +220,8 @@ class LocalHealthOmics:
         return method(**arguments)
 
 
-class _QuietRequestHandler(MotoRequestHandler):
-    """moto's handler, whose requests the server does not print."""
+class _QuietRequestHandler(WSGIRequestHandler):
+    """werkzeug's handler, without a line printed for each request."""
 
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """End the connection that a fault has closed, instead of waiting for its next request."""
