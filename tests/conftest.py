@@ -152,8 +152,12 @@ def world(shared_local: LocalHealthOmics, monkeypatch: pytest.MonkeyPatch) -> Wo
 def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return the lines logged so far; Airflow 3 writes a task's log to standard output, Airflow 2 logs it."""
     caplog.set_level("INFO")
-    logged = (f"[{record.levelname.lower()}] {record.getMessage()}" for record in caplog.records)
-    return lambda: [*logged, *capsys.readouterr().out.splitlines()]
+
+    def lines() -> list[str]:
+        logged = [f"[{record.levelname.lower()}] {record.getMessage()}" for record in caplog.records]
+        return [*logged, *capsys.readouterr().out.splitlines()]
+
+    return lines
 
 
 @pytest.fixture
