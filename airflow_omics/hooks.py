@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -114,12 +115,13 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
 
     def _are_retries_configured(self) -> bool:
         """Tell whether the environment or the AWS profile set retries; a Config given to botocore would hide that."""
+        if {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & os.environ.keys():
+            return True
+        if not Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser().is_file():
+            return False
         # Not self.get_session(): with a role to assume that would call AWS.
         profile = botocore.session.Session(profile=self.conn_config.profile_name).get_scoped_config()
-        return bool(
-            {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & os.environ.keys()
-            or {"retry_mode", "max_attempts"} & profile.keys()
-        )
+        return bool({"retry_mode", "max_attempts"} & profile.keys())
 
     def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         return self._call(kind.get_operation, sequenceStoreId=sequence_store_id, id=job_id)

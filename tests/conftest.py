@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -158,6 +159,12 @@ def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -
         return [*logged, *capsys.readouterr().out.splitlines()]
 
     return lines
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector Airflow's many modules: parsing botocore's models then takes a fifth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

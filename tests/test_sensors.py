@@ -220,7 +220,7 @@ def test_what_passes_by_itself_is_waited_out(
     assert is_waiting(sensor, ti)
     warnings = [line for line in logs() if job_id in line and "[warning" in line]
     assert ("PAUSED" if "response" in fault else kind.get_operation) in warnings[0]
-    assert run(world.sensor(kind, job_id, mode=mode), ti)["status"] == "COMPLETED"
+    assert run(sensor, ti)["status"] == "COMPLETED"
 
 
 def test_a_server_that_hangs_or_is_gone_is_waited_out(local_healthomics: LocalHealthOmics, ti: TaskInstance) -> None:
