@@ -30,12 +30,12 @@ lint: $(INSTALLED)
 
 check: lint test
 
-$(INSTALLED): pyproject.toml constraints/main.txt constraints/uv.txt Makefile
+$(INSTALLED): pyproject.toml Makefile constraints/main.txt constraints/build.txt constraints/uv.txt
 	@test -n '$(PYTHON)' || { echo 'No Python 3.11 or newer was found; name one: make PYTHON=/path/to/python3'; exit 1; }
 	@echo 'Setting up .venv; this is done once.'
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r constraints/uv.txt
-	@$(UV) pip install --python $(BIN)/python -c constraints/main.txt -e '.[local]' --group test --group lint --group demo
+	@$(UV) pip install --python $(BIN)/python -c constraints/main.txt --build-constraints constraints/build.txt -e '.[local]' --group test --group lint --group demo
 	@touch $@
 
 # The AWS CLI pins its own botocore, so it gets an environment of its own.
@@ -50,6 +50,8 @@ constraints: $(INSTALLED)
 	echo awscli | $(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		--no-emit-index-url - -o constraints/awscli.txt
 	echo uv | $(UV) pip compile --upgrade --no-header --no-annotate --no-emit-index-url - -o constraints/uv.txt
+	printf 'hatchling\neditables' | $(UV) pip compile --upgrade --universal --python-version 3.11 --no-header \
+		--no-annotate --no-emit-index-url - -o constraints/build.txt
 
 clean:
 	rm -rf .venv .venv-awscli .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

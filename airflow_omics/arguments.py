@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from airflow_omics.compat import XComArg
 from airflow_omics.exceptions import OmicsArgumentError
 
 ID = re.compile(r"[0-9]{10,36}")
@@ -16,8 +15,15 @@ _ID_FORM = "text of 10 to 36 digits, such as '1234567890'"
 
 
 def is_rendered_later(value: object) -> bool:
-    """Tell whether ``value`` gets its content only when the task runs: an XComArg, or text with a Jinja template."""
-    return isinstance(value, XComArg) or (isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#")))
+    """
+    Tell whether ``value`` gets its content only when the task runs.
+
+    That is text with a Jinja template, a callable, and what Airflow resolves: an XComArg, a DAG's or a mapped task
+    group's argument.
+    """
+    if isinstance(value, str):
+        return any(mark in value for mark in ("{{", "{%", "{#"))
+    return hasattr(value, "resolve") or callable(value)
 
 
 def check_id(argument: str, value: object) -> None:
@@ -45,8 +51,7 @@ def parse_id(argument: str, value: object) -> str:
 
     :raises OmicsArgumentError: It cannot be one.
     """
-    # Native rendering (render_template_as_native_obj=True) turns a text of digits into a number, losing nothing:
-    # what begins with a zero stays text.
+    # Native rendering (render_template_as_native_obj=True) turns a text of digits into a number.
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not ID.fullmatch(text):
         raise _wrong(argument, value, _ID_FORM)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow.sdk import PokeReturnValue, XComArg
+    from airflow.sdk import PokeReturnValue
     from airflow.sdk.configuration import conf
     from airflow.sdk.definitions.context import Context
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 else:
     try:
-        from airflow.sdk import PokeReturnValue, XComArg
+        from airflow.sdk import PokeReturnValue
     except ImportError:  # can go when Airflow 3.0 is the oldest supported
-        from airflow.models.xcom_arg import XComArg
         from airflow.sensors.base import PokeReturnValue
     try:
         from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -25,4 +24,4 @@ else:
         from airflow.configuration import conf
     Context = dict
 
-__all__ = ["AirflowException", "AirflowFailException", "Context", "PokeReturnValue", "XComArg", "conf"]
+__all__ = ["AirflowException", "AirflowFailException", "Context", "PokeReturnValue", "conf"]

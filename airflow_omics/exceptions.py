@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionClosedError,
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
@@ -25,13 +24,13 @@ from airflow_omics.jobs import FailedReadSet, ReadSetJob
 NAMED_WITH_MESSAGE = 5
 """How many failed read sets of one job an error shows with AWS's message; the others are named by id."""
 
-NAMED_IN_ALL = 1000
-"""How many failed read sets of one job an error names; a job has at most 100, so more means a strange answer."""
-
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _TRANSIENT_CODES = _EXPIRED | {
+    "IDPCommunicationError",  # STS could not reach the identity provider of a web identity
     "InternalServerException",
     "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
     "RequestTimeout",
     "RequestTimeoutException",
     "RequestThrottled",
@@ -47,7 +46,6 @@ _TRANSIENT_CODES = _EXPIRED | {
 _TRANSIENT_HTTP = {408, 429}  # and every 5xx
 _TRANSIENT_BOTOCORE = (
     BotocoreConnectionError,
-    ConnectionClosedError,
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
@@ -158,11 +156,10 @@ def _ending(job: ReadSetJob) -> str:
     """Say how a job ended, in the words an on-call person needs."""
     text = f"{job} ended {job.status}"
     if job.status_message:
-        text += f' with the message "{job.status_message}"'
-    total = len(job.finished) + len(job.failed) + len(job.unfinished)
-    if not total:
-        return f"{text}. AWS sent no details of its read sets."
-    text += f". {len(job.failed)} of {total} read sets failed"
+        text += f" ({job.status_message})"
+    if not job.total:
+        return f"{text}; AWS sent no details of its read sets."
+    text += f"; {len(job.failed)} of {job.total} read sets failed"
     if job.unfinished:
         text += f", {len(job.unfinished)} were never finished"
     return f"{text}: {_named(job.failed)}." if job.failed else f"{text}."
@@ -173,8 +170,6 @@ def _named(failed: Sequence[FailedReadSet]) -> str:
         return ", ".join(str(item) for item in items)
 
     text = join(failed[:NAMED_WITH_MESSAGE])
-    if rest := failed[NAMED_WITH_MESSAGE:NAMED_IN_ALL]:
+    if rest := failed[NAMED_WITH_MESSAGE:]:
         text += f"; also {join(item.read_set_id or item.source for item in rest)}"
-    if len(failed) > NAMED_IN_ALL:
-        text += f"; and {len(failed) - NAMED_IN_ALL} more"
     return text

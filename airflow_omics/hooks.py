@@ -12,11 +12,17 @@ import botocore.session
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from botocore import xform_name
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 from botocore.parsers import ResponseParserError
 
 from airflow_omics.compat import conf
-from airflow_omics.exceptions import OmicsResponseError, OmicsTransientError, are_credentials_expired, explain
+from airflow_omics.exceptions import (
+    OmicsArgumentError,
+    OmicsResponseError,
+    OmicsTransientError,
+    are_credentials_expired,
+    explain,
+)
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
 
 if TYPE_CHECKING:
@@ -89,15 +95,15 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         try:
             response = self._get_job(kind, sequence_store_id, job_id)
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            raise explain(error, kind.get_operation, subject) from error
+            raise explain(error, kind.operation("Get"), subject) from error
         if not response:
             # botocore reads a body that is no JSON as an empty answer. HealthOmics sends neither, a proxy may.
-            raise OmicsTransientError(f"{kind.get_operation} for {subject} was answered with no member at all")
+            raise OmicsTransientError(f"{kind.operation('Get')} for {subject} was answered with no member at all")
         try:
             return ReadSetJob.from_response(kind, response, sequence_store_id=sequence_store_id, job_id=job_id)
         except ValueError as error:
             raise OmicsResponseError(
-                f"{kind.get_operation} for {subject} was answered with something that is not a job: {error}. "
+                f"{kind.operation('Get')} for {subject} was answered with something that is not a job: {error}. "
                 "Check what stands between Airflow and AWS (endpoint_url, proxy), and report it if it is AWS's answer."
             ) from error
 
@@ -110,6 +116,9 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
             defaults["retries"] = {"mode": "standard"}
         if self.conn_config.get_service_endpoint_url(service_name="omics"):
             defaults["inject_host_prefix"] = False
+        # The Amazon provider takes no notice of the connection's config_kwargs when it is given a config.
+        own = self.conn_config.extra_config.get("config_kwargs") or {}
+        defaults |= {name: own[name] for name in ("retries", "inject_host_prefix") if name in own}
         merged = Config(**defaults).merge(config or self.config)  # of two, the argument wins
         return super().get_client_type(region_name=region_name, config=merged, deferrable=deferrable)
 
@@ -124,20 +133,31 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         return bool({"retry_mode", "max_attempts"} & profile.keys())
 
     def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
-        return self._call(kind.get_operation, sequenceStoreId=sequence_store_id, id=job_id)
+        return self._call(kind.operation("Get"), sequenceStoreId=sequence_store_id, id=job_id)
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        call = getattr(self.conn, xform_name(operation))
         _pace.wait(operation)
         try:
-            response: dict[str, Any] = getattr(self.conn, xform_name(operation))(**parameters)
+            response: dict[str, Any] = call(**parameters)
+            response.pop("ResponseMetadata", None)
         except ClientError as error:
             if are_credentials_expired(error):
-                # The next call reads the connection and makes a client anew.
-                for cached in ("conn", "conn_config", "_client"):
-                    self.__dict__.pop(cached, None)
+                self._forget_client()
             raise
-        response.pop("ResponseMetadata", None)
+        except BotoCoreError:
+            raise
+        except RuntimeError as error:  # how botocore says that the credentials it refreshed are expired too
+            self._forget_client()
+            raise CredentialRetrievalError(provider="refresh", error_msg=str(error)) from error
+        except (ValueError, TypeError, AttributeError) as error:  # how botocore fails on a body that is no JSON object
+            raise ResponseParserError(f"the body cannot be read: {type(error).__name__}: {error}") from error
         return response
+
+    def _forget_client(self) -> None:
+        """Make the next call read the connection, and take up its credentials, anew."""
+        for cached in ("conn", "conn_config", "_client"):
+            self.__dict__.pop(cached, None)
 
 
 class _Pace:
@@ -148,11 +168,13 @@ class _Pace:
         self._next: dict[str, float] = {}
 
     def wait(self, operation: str) -> None:
-        gap = 1 / conf.getfloat("omics", "calls_per_second", fallback=CALLS_PER_SECOND)
+        rate = conf.getfloat("omics", "calls_per_second", fallback=CALLS_PER_SECOND)
+        if not rate > 0:
+            raise OmicsArgumentError(f"[omics] calls_per_second is {rate} in Airflow's configuration, expected above 0")
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next.get(operation, now))
-            self._next[operation] = turn + gap
+            self._next[operation] = turn + 1 / rate
         time.sleep(turn - now)
 
 

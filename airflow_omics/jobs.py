@@ -74,10 +74,9 @@ class ReadSetJobKind(Enum):
         kind.max_concurrent_jobs = max_jobs
         return kind
 
-    @property
-    def get_operation(self) -> str:
-        """The AWS operation that reports on one job, such as ``GetReadSetExportJob``."""
-        return f"GetReadSet{self.value.capitalize()}Job"
+    def operation(self, verb: str) -> str:
+        """Name an AWS operation on jobs of this kind: ``Start``, ``Get`` or ``List``."""
+        return f"{verb}ReadSet{self.value.capitalize()}Job{'s' if verb == 'List' else ''}"
 
 
 @dataclass(frozen=True)
@@ -209,12 +208,16 @@ class ReadSetJob:
         }
 
     @property
+    def total(self) -> int:
+        """How many read sets AWS sent details of."""
+        return len(self.finished) + len(self.failed) + len(self.unfinished)
+
+    @property
     def progress(self) -> str:
         """How far the job is, in words for a log line."""
-        total = len(self.finished) + len(self.failed) + len(self.unfinished)
-        if not total:
-            return "no details of its read sets yet"
-        done = f"{len(self.finished)} of {total} read sets finished"
+        if not self.total:
+            return "no details of its read sets"
+        done = f"{len(self.finished)} of {self.total} read sets finished"
         return f"{done}, {len(self.failed)} failed, {len(self.unfinished)} open"
 
     def __str__(self) -> str:

@@ -19,6 +19,9 @@ from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
 SHORTEST_RESCHEDULE = 10
 """Seconds below which rescheduling is a race: measured on Airflow 3.3.2 with the LocalExecutor at 5 s."""
 
+OUTAGE = 3
+"""How many jobs of a list in a row, from the first, AWS must have said nothing of for the look to be given up."""
+
 
 class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
     """
@@ -74,25 +77,42 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         """Look once at every job."""
         store = parse_id("sequence_store_id", self.sequence_store_id)
         ids = parse_ids("job_id", self.job_id)
-        try:
-            seen = {job_id: self._look(store, job_id) for job_id in dict.fromkeys(ids)}
-        except OmicsTransientError as error:
-            self.log.warning("%s. This passes by itself; asking again at the next poke.", error)
+        seen = self._look_at_all(store, list(dict.fromkeys(ids)))
+        jobs = [seen[job_id] for job_id in ids if job_id in seen]
+        verdicts = {job: job.verdict(accept_partial_failure=self.accept_partial_failure) for job in jobs}
+        if len(jobs) < len(ids) or Verdict.WAITING in verdicts.values():
             return False
-        verdicts = {job_id: self._verdict(job) for job_id, job in seen.items()}
-        if Verdict.WAITING in verdicts.values():
-            return False
-        jobs = [seen[job_id] for job_id in ids]
         result = [job.summary() for job in jobs] if is_list(self.job_id) else jobs[0].summary()
-        failed = [job for job_id, job in seen.items() if verdicts[job_id] is Verdict.FAILED]
+        failed = [job for job, verdict in verdicts.items() if verdict is Verdict.FAILED]
         if failed:
             # Pushed now and not earlier: Airflow clears a task's XComs at every reschedule.
             _push(context, "failed_job", result)
-            _push(
-                context, "failed_read_set_ids", [r.read_set_id for job in failed for r in job.failed if r.read_set_id]
-            )
+            failed_ids = dict.fromkeys(each.read_set_id for job in failed for each in job.failed if each.read_set_id)
+            _push(context, "failed_read_set_ids", list(failed_ids))
             raise OmicsReadSetJobFailedError(failed)
         return PokeReturnValue(is_done=True, xcom_value=result)
+
+    def _look_at_all(self, sequence_store_id: str, job_ids: list[str]) -> dict[str, ReadSetJob]:
+        """
+        Return what AWS says of these jobs; one that it could not say anything of now is left out.
+
+        Throttling hits single calls, so those are made again as long as others succeed; else a long list would
+        never be seen whole.
+        """
+        seen: dict[str, ReadSetJob] = {}
+        while True:
+            missed = []
+            for asked, job_id in enumerate(job_ids, 1):
+                try:
+                    seen[job_id] = self._look(sequence_store_id, job_id)
+                except OmicsTransientError as error:
+                    self.log.warning("%s. This passes by itself; asking again.", error)
+                    missed.append(job_id)
+                if len(missed) == asked == OUTAGE:
+                    return seen
+            if len(missed) in (0, len(job_ids)):
+                return seen
+            job_ids = missed
 
     def _look(self, sequence_store_id: str, job_id: str) -> ReadSetJob:
         job = self.hook.get_read_set_job(self.kind, sequence_store_id, job_id)
@@ -102,12 +122,11 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
             self.log.warning("%s has a status unknown to this version: %r. Waiting on.", job, job.status)
         return job
 
-    def _verdict(self, job: ReadSetJob) -> Verdict:
-        return job.verdict(accept_partial_failure=self.accept_partial_failure)
-
     def _warn_of_short_interval(self) -> None:
-        # With exponential_backoff the first interval may be half of poke_interval.
-        shortest = self.poke_interval / 2 if self.exponential_backoff else self.poke_interval
+        shortest = self.poke_interval
+        if self.exponential_backoff:  # the first interval may be half of poke_interval, and none exceeds max_wait
+            longest = self.max_wait.total_seconds() if self.max_wait else shortest
+            shortest = min(shortest / 2, longest)
         if self.mode == "reschedule" and shortest < SHORTEST_RESCHEDULE:
             warnings.warn(
                 f"Task {self.task_id!r}: a poke_interval under {SHORTEST_RESCHEDULE} s in reschedule mode can make "

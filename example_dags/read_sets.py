@@ -122,7 +122,7 @@ def read_sets() -> None:
         job = OmicsHook().conn.start_read_set_export_job(
             sequenceStoreId=store,
             roleArn=params["role_arn"],
-            destination=f"s3://{params['bucket']}/exported/",
+            destination=f"s3://{params['bucket']}/exported/{store}/",
             sources=[{"readSetId": read_set_id} for read_set_id in activated["finished"]],
         )
         return job["id"]
@@ -130,10 +130,9 @@ def read_sets() -> None:
     @task
     def list_exported(exported: dict[str, Any]) -> list[str]:
         bucket, prefix = S3Hook.parse_s3_url(exported["destination"])
-        keys = [key for read_set in exported["finished"] for key in S3Hook().list_keys(bucket, f"{prefix}{read_set}/")]
-        for key in keys:
-            print(f"s3://{bucket}/{key}")
-        return [f"s3://{bucket}/{key}" for key in keys]
+        uris = [f"s3://{bucket}/{key}" for key in S3Hook().list_keys(bucket, prefix)]
+        print("\n".join(uris))
+        return uris
 
     store = create_store()
     imported = OmicsReadSetImportJobSensor(

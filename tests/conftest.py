@@ -8,12 +8,15 @@ import os
 import tempfile
 
 # Before Airflow is imported anywhere: it reads its home once.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-omics-tests-")
+HOME = tempfile.TemporaryDirectory(prefix="airflow-omics-tests-")
+os.environ["AIRFLOW_HOME"] = HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__OMICS__CALLS_PER_SECOND"] = "1000"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 for name in [each for each in os.environ if each.startswith("AWS_") and not each.startswith("AWS_EC2")]:
     del os.environ[name]
+for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+    os.environ[name] = os.path.join(HOME.name, "none")
 
 from collections.abc import Callable, Iterator
 from datetime import datetime

@@ -13,9 +13,9 @@ from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.jobs import ReadSetJobKind
 
 try:
-    from airflow.sdk import DAG, task
+    from airflow.sdk import DAG, dag, task, task_group
 except ImportError:
-    from airflow.decorators import task
+    from airflow.decorators import dag, task, task_group
     from airflow.models.dag import DAG
 
 ID = "1234567890"
@@ -66,6 +66,19 @@ def test_what_is_rendered_later_passes_at_parse_time() -> None:
         sensor(task_id="xcom", sequence_store_id=ID, job_id=start())
         sensor(task_id="list", sequence_store_id=ID, job_id=["{{ params.job }}", start(), ID])
         sensor.partial(task_id="mapped", sequence_store_id=ID).expand(job_id=[ID, ID])
+        sensor(task_id="callable", sequence_store_id=ID, job_id=lambda context, jinja_env: ID)
+
+        @task_group
+        def group(job_id: str) -> None:
+            sensor(task_id="in_group", sequence_store_id=ID, job_id=job_id)
+
+        group.expand(job_id=[ID, ID])
+
+    @dag(schedule=None)
+    def argument_of_a_dag(job_id: str = ID) -> None:
+        sensor(task_id="argument", sequence_store_id=ID, job_id=job_id)
+
+    argument_of_a_dag()
 
 
 @pytest.mark.parametrize(

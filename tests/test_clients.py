@@ -65,7 +65,7 @@ def test_the_aws_cli_starts_gets_and_lists(world: World) -> None:
 
 
 def test_the_aws_cli_waits_and_agrees(world: World, kind: ReadSetJobKind) -> None:
-    for status in (JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_FAILURES):
+    for status in (JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_FAILURES, JobStatus.FAILED, JobStatus.CANCELLED):
         job_id = world.job(kind, status)
         done = aws(
             world,

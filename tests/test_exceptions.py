@@ -37,6 +37,8 @@ def test_every_error_of_the_service_model(code: str, status: int) -> None:
     [
         (client_error("ExpiredTokenException", 403), True),
         (client_error("UnrecognizedClientException", 403), False),
+        (client_error("IDPCommunicationError", 400), True),
+        (client_error("RequestLimitExceeded", 400), True),
         (client_error("502", 502), True),
         (client_error("403", 403), False),
         (client_error("Whatever", 429), True),
@@ -67,6 +69,6 @@ def test_a_failed_job_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(OmicsReadSetJobFailedError([job])))
     assert error.jobs == (job,)
     assert str(error) == (
-        "HealthOmics export job 1234567890 in sequence store 2345678901 ended FAILED. "
+        "HealthOmics export job 1234567890 in sequence store 2345678901 ended FAILED; "
         "1 of 1 read sets failed: 3456789012."
     )

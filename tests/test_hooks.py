@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from conftest import World
 
-from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
+from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 
@@ -78,6 +78,13 @@ def test_the_users_host_prefix_wins(connect: Callable[..., None]) -> None:
     connect(region_name="eu-west-2", endpoint_url="http://omics:1", config_kwargs={"inject_host_prefix": True})
     assert url(OmicsHook()) == "http://control-storage-omics:1"
     assert url(OmicsHook(config={"inject_host_prefix": False})) == "http://omics:1"
+
+
+def test_a_botocore_config_does_not_undo_the_connections(connect: Callable[..., None]) -> None:
+    own = {"retries": {"mode": "legacy"}, "inject_host_prefix": True}
+    connect(region_name="eu-west-2", endpoint_url="http://omics:1", config_kwargs=own)
+    hook = OmicsHook(config={"read_timeout": 7})
+    assert (hook.conn.meta.config.retries["mode"], url(hook)) == ("legacy", "http://control-storage-omics:1")
 
 
 @pytest.mark.parametrize("config", [{"read_timeout": 7}, Config(read_timeout=7)], ids=["dict", "Config"])
@@ -155,6 +162,30 @@ def test_calls_of_one_operation_are_spaced(world: World, monkeypatch: pytest.Mon
     hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
     for _ in range(7):
         hook.get_read_set_export_job(world.store, job_id)  # none is throttled
+
+
+@pytest.mark.parametrize("rate", ["0", "-1"])
+def test_a_call_rate_that_cannot_be_is_named(world: World, monkeypatch: pytest.MonkeyPatch, rate: str) -> None:
+    monkeypatch.setenv("AIRFLOW__OMICS__CALLS_PER_SECOND", rate)
+    with pytest.raises(OmicsArgumentError, match=r"\[omics\] calls_per_second is"):
+        OmicsHook().get_read_set_export_job(world.store, JOB)
+
+
+def test_credentials_that_are_expired_when_handed_out_pass(
+    world: World, connect: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expired = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration": "2020-01-01T00:00:00Z"}
+    (tmp_path / "credentials").write_text(json.dumps(expired))
+    (tmp_path / "config").write_text(f"[profile mine]\ncredential_process = cat {tmp_path}/credentials\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    extra = {"region_name": "us-east-1", "profile_name": "mine", "endpoint_url": world.local.endpoint_url}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": extra}))
+    job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    hook = OmicsHook()
+    with pytest.raises(OmicsTransientError, match="still expired"):
+        hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id)
+    (tmp_path / "credentials").write_text(json.dumps(expired | {"Expiration": "2999-01-01T00:00:00Z"}))
+    assert hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id).status == "COMPLETED"
 
 
 def test_the_order_of_positional_arguments(connect: Callable[..., None]) -> None:

@@ -100,7 +100,7 @@ def test_a_wait_ends_with_the_first_status_that_is_over_and_as_it_says(
     world.local.clear_faults()
     for answer in history:
         fault: dict[str, Any] = {"response": {"status": answer}} if isinstance(answer, str) else dict(answer)
-        world.local.add_fault(operation=kind.get_operation, times=1, **fault)
+        world.local.add_fault(operation=kind.operation("Get"), times=1, **fault)
     sensor = sensors[kind, accept]
     for answer in history:
         status = answer if isinstance(answer, str) else ""
@@ -127,4 +127,4 @@ def sensors(world: World, example: dict[ReadSetJobKind, str]) -> dict[tuple[Read
 
 def test_a_kind_is_found_by_its_word() -> None:
     assert ReadSetJobKind("activation") is ReadSetJobKind.ACTIVATION
-    assert ReadSetJobKind.IMPORT.get_operation == "GetReadSetImportJob"
+    assert ReadSetJobKind.IMPORT.operation("Get") == "GetReadSetImportJob"

@@ -6,6 +6,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -166,6 +167,45 @@ def test_what_cannot_be_exported_fails_its_item(world: World, prepare: Any, mess
     assert message in job["readSets"][0]["statusMessage"]
 
 
+def test_a_cancelled_activation_leaves_the_rest_archived(world: World) -> None:
+    world.local.archive_read_sets()
+    world.job(ReadSetJobKind.ACTIVATION, "CANCELLED")
+    listed = world.omics.list_read_sets(sequenceStoreId=world.store)["readSets"]
+    assert [each["status"] for each in listed] == ["ACTIVE", "ARCHIVED", "ARCHIVED"]
+
+
+def test_what_happened_does_not_depend_on_when_somebody_looks(world: World) -> None:
+    world.local.archive_read_sets()
+    world.start(ReadSetJobKind.ACTIVATION)
+    world.local.configure(job_seconds=JOB_SECONDS / 10)
+    early = world.start(ReadSetJobKind.EXPORT)
+    imported = world.start(ReadSetJobKind.IMPORT)
+    world.local.advance(10 * JOB_SECONDS)
+    assert world.status(ReadSetJobKind.EXPORT, early) == "FAILED"  # nothing was active yet
+    job = world.omics.get_read_set_import_job(sequenceStoreId=world.store, id=imported)
+    newest = world.omics.list_read_sets(sequenceStoreId=world.store)["readSets"][-1]
+    assert newest["creationTime"] <= job["completionTime"]
+
+
+def test_two_files_of_the_same_name_are_both_exported(world: World) -> None:
+    pair = world.source(f"s3://{BUCKET}/in/0.fastq.gz")
+    pair["sourceFiles"]["source2"] = f"s3://{BUCKET}/mates/0.fastq.gz"
+    world.s3.put_object(Bucket=BUCKET, Key="mates/0.fastq.gz", Body=b"@mate\n")
+    world.sources = [pair]
+    world.start(ReadSetJobKind.IMPORT)
+    world.local.advance(JOB_SECONDS)
+    read_set = world.omics.list_read_sets(sequenceStoreId=world.store)["readSets"][-1]["id"]
+    world.start(ReadSetJobKind.EXPORT, [read_set])
+    world.local.advance(JOB_SECONDS)
+    found = world.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"out/{read_set}/")["Contents"]
+    assert [each["Key"].split("/", 2)[2] for each in found] == ["source1/0.fastq.gz", "source2/0.fastq.gz"]
+
+
+def test_s3_keeps_metadata_with_an_underscore(world: World) -> None:
+    world.s3.put_object(Bucket=BUCKET, Key="k", Body=b"x", Metadata={"run_id": "1", "lane": "2"})
+    assert world.s3.head_object(Bucket=BUCKET, Key="k")["Metadata"] == {"run_id": "1", "lane": "2"}
+
+
 def test_an_export_to_a_bucket_that_is_not_there_fails(world: World) -> None:
     job_id = world.start(ReadSetJobKind.EXPORT, destination="s3://no-such-bucket/")
     world.local.advance(JOB_SECONDS)
@@ -297,10 +337,29 @@ def test_the_real_services_limits_are_the_default() -> None:
 
 
 def test_an_unknown_setting_is_refused() -> None:
+    for settings in ({"job_seconds": "5"}, {"job_seconds": None}, {"calls_per_second": -1}, {"max_read_sets": "x"}):
+        with pytest.raises(ValueError, match="expected a number from 0"):
+            LocalHealthOmics(**settings)
     with pytest.raises(ValueError, match="there are job_seconds"):
         LocalHealthOmics(jobs=3)
     with pytest.raises(ValueError, match="there is no kind deletion"):
         LocalHealthOmics(max_concurrent_jobs={"deletion": 1})
+
+
+def test_added_read_sets_have_a_status_that_there_is(world: World) -> None:
+    (added,) = world.local.add_read_sets(world.store, status="ARCHIVED")
+    metadata = world.omics.get_read_set_metadata(sequenceStoreId=world.store, id=added)
+    assert metadata["status"] == "ARCHIVED"
+    with pytest.raises(ValueError, match="expected one of ARCHIVED"):
+        world.local.add_read_sets(world.store, status="FROZEN")
+    with pytest.raises(LookupError):
+        world.local.add_read_sets("9999999999")
+
+
+def test_a_port_in_use_is_an_error(world: World) -> None:
+    port = int(world.local.endpoint_url.rsplit(":", 1)[1])
+    with pytest.raises(OSError, match=f"Port {port}"):
+        LocalHealthOmics(port=port).start()
 
 
 # --- faults and controls
@@ -338,7 +397,14 @@ def test_a_reset_a_hang_a_delay_and_garbage(world: World) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [{}, {"error": "X", "delay": 1}, {"action": "explode"}, {"error": "X", "rate": 2}, {"error": "X", "times": 0}],
+    [
+        {},
+        {"error": "ThrottlingException", "delay": 1},
+        {"error": "ThrotlingException"},
+        {"action": "explode"},
+        {"delay": 1, "rate": 2},
+        {"delay": 1, "times": 0},
+    ],
     ids=str,
 )
 def test_a_fault_that_makes_no_sense_is_refused(world: World, fault: dict[str, Any]) -> None:
@@ -361,7 +427,9 @@ def test_controls_over_http(world: World) -> None:
     assert world.status(ReadSetJobKind.EXPORT, running) == "CANCELLING"
     control(world.local, "add_fault", error="ThrottlingException", times=1)
     assert control(world.local, "call_counts")["StartReadSetExportJob"] == 2
-    assert control(world.local, "calls")[-1]["operation"] == "GetReadSetExportJob"
+    last = control(world.local, "calls")[-1]
+    assert last["operation"] == "GetReadSetExportJob"
+    assert last["parameters"] == {"sequenceStoreId": world.store, "id": running}
     control(world.local, "clear_faults")
     control(world.local, "reset")
     assert world.omics.list_sequence_stores()["sequenceStores"] == []
@@ -371,7 +439,7 @@ def test_controls_over_http(world: World) -> None:
     ("name", "body", "said"),
     [
         ("explode", b"{}", "there are add_fault"),
-        ("advance", b"{}", "missing a required argument"),
+        ("advance", b"{}", "missing 1 required"),
         ("advance", b"[]", "JSON object"),
         ("cancel_job", b'{"job_id": "1"}', "There is no job 1"),
         ("archive_read_sets", b'{"ids": "1234567890"}', "expected a list"),
@@ -398,6 +466,12 @@ def test_it_binds_to_loopback_only(host: str) -> None:
 
 def test_it_ends_with_its_port_closed_and_hanging_requests_released(local_healthomics: LocalHealthOmics) -> None:
     port = int(local_healthomics.endpoint_url.rsplit(":", 1)[1])
-    local_healthomics.stop()
+    local_healthomics.add_fault(action="hang")
+    with ThreadPoolExecutor() as pool:
+        hanging = pool.submit(local_healthomics.client("omics", **ONCE).list_sequence_stores)
+        while not local_healthomics.calls():
+            assert not hanging.done()
+        local_healthomics.stop()
+        assert isinstance(hanging.exception(timeout=10), ConnectionClosedError)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1)

@@ -136,14 +136,18 @@ def test_accept_partial_failure_lets_only_partial_failure_succeed(
             run(world.sensor(kind, world.job(kind, status), accept_partial_failure=True), ti)
 
 
-def test_a_response_without_items_is_judged_by_its_status(world: World, ti: TaskInstance, kind: ReadSetJobKind) -> None:
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_response_without_items_is_judged_by_its_status(
+    world: World, ti: TaskInstance, kind: ReadSetJobKind, mode: str
+) -> None:
     job_id = world.job(kind, "COMPLETED")
-    world.local.add_fault(operation=kind.get_operation, response={kind.items_key: None})
-    assert run(world.sensor(kind, job_id), ti)["finished"] == []
+    world.local.add_fault(operation=kind.operation("Get"), response={kind.items_key: None})
+    sensor = world.sensor(kind, job_id, mode=mode)
+    assert run(sensor, ti)["finished"] == []
     world.local.clear_faults()
-    world.local.add_fault(operation=kind.get_operation, response={kind.items_key: None, "status": "FAILED"})
+    world.local.add_fault(operation=kind.operation("Get"), response={kind.items_key: None, "status": "FAILED"})
     with pytest.raises(OmicsReadSetJobFailedError, match="AWS sent no details of its read sets"):
-        run(world.sensor(kind, job_id), ti)
+        run(sensor, ti)
 
 
 def test_many_failures_are_all_named_the_first_with_their_messages(world: World, ti: TaskInstance) -> None:
@@ -183,12 +187,33 @@ def test_every_failed_read_set_of_every_failed_job_is_named(world: World, ti: Ta
     jobs = [world.job(ReadSetJobKind.EXPORT, status) for status in ("FAILED", "COMPLETED_WITH_FAILURES")]
     with pytest.raises(OmicsReadSetJobFailedError) as caught:
         run(world.sensor(ReadSetJobKind.EXPORT, jobs), ti)
-    assert ti.xcoms["failed_read_set_ids"] == [*world.read_sets, world.read_sets[0]]
+    assert ti.xcoms["failed_read_set_ids"] == world.read_sets
     for job_id in jobs:
         assert job_id in str(caught.value)
 
 
 # --- errors of AWS
+
+
+def test_a_long_list_is_seen_whole_in_spite_of_throttling(world: World, ti: TaskInstance) -> None:
+    jobs = [world.job(ReadSetJobKind.EXPORT, "COMPLETED") for _ in range(20)]
+    world.local.add_fault(operation="GetReadSetExportJob", error="ThrottlingException", rate=0.3)
+    sensor = world.sensor(ReadSetJobKind.EXPORT, jobs, mode="poke", botocore_config=ONE_TRY)
+    assert sum(bool(sensor.poke({"ti": ti})) for _ in range(5)) >= 3
+
+
+def test_one_throttled_job_does_not_hide_that_another_does_not_exist(world: World, ti: TaskInstance) -> None:
+    throttled, missing = world.job(ReadSetJobKind.EXPORT, "COMPLETED"), "9999999999"
+    world.local.add_fault(error="ThrottlingException", path_contains=throttled)
+    with pytest.raises(OmicsRefusedError, match=missing):
+        run(world.sensor(ReadSetJobKind.EXPORT, [throttled, missing], botocore_config=ONE_TRY), ti)
+
+
+def test_a_look_at_a_list_is_given_up_in_an_outage(world: World, ti: TaskInstance) -> None:
+    jobs = [world.job(ReadSetJobKind.EXPORT, "COMPLETED") for _ in range(10)]
+    world.local.add_fault(error="InternalServerException")
+    assert is_waiting(world.sensor(ReadSetJobKind.EXPORT, jobs, botocore_config=ONE_TRY), ti)
+    assert world.local.call_counts()["GetReadSetExportJob"] == 3
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
@@ -215,12 +240,22 @@ def test_what_passes_by_itself_is_waited_out(
     logs: Callable[[], list[str]],
 ) -> None:
     job_id = world.job(kind, "COMPLETED")
-    world.local.add_fault(operation=kind.get_operation, times=1, **fault)
+    world.local.add_fault(operation=kind.operation("Get"), times=1, **fault)
     sensor = world.sensor(kind, job_id, mode=mode, botocore_config=ONE_TRY)
     assert is_waiting(sensor, ti)
     warnings = [line for line in logs() if job_id in line and "[warning" in line]
-    assert ("PAUSED" if "response" in fault else kind.get_operation) in warnings[0]
+    assert ("PAUSED" if "response" in fault else kind.operation("Get")) in warnings[0]
     assert run(sensor, ti)["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("status", [200, 429, 503])
+@pytest.mark.parametrize(
+    "body", ["", "null", "[]", "5", '"x"', "{", "<p>verf\xfcgbar", '{"creationTime": "soon"}', '{"readSets": "x"}']
+)
+def test_a_body_that_is_no_answer_of_aws_is_waited_out(world: World, ti: TaskInstance, body: str, status: int) -> None:
+    job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    world.local.add_fault(operation="GetReadSetExportJob", action="garbage", body=body, http_status=status)
+    assert is_waiting(world.sensor(ReadSetJobKind.EXPORT, job_id, botocore_config=ONE_TRY), ti)
 
 
 def test_a_server_that_hangs_or_is_gone_is_waited_out(local_healthomics: LocalHealthOmics, ti: TaskInstance) -> None:
@@ -246,11 +281,18 @@ def test_what_never_passes_ends_the_wait_at_once(
     world: World, ti: TaskInstance, kind: ReadSetJobKind, code: str, advice: str, mode: str
 ) -> None:
     job_id = world.job(kind, "COMPLETED")
-    world.local.add_fault(operation=kind.get_operation, error=code, message="No way")
+    world.local.add_fault(operation=kind.operation("Get"), error=code, message="No way")
     with pytest.raises(OmicsRefusedError) as caught:
         run(world.sensor(kind, job_id, mode=mode), ti)
     assert isinstance(caught.value, AirflowFailException)
-    for part in (code, kind.get_operation, job_id, world.store, "No way", advice.format(operation=kind.get_operation)):
+    for part in (
+        code,
+        kind.operation("Get"),
+        job_id,
+        world.store,
+        "No way",
+        advice.format(operation=kind.operation("Get")),
+    ):
         assert part in str(caught.value)
 
 
@@ -372,6 +414,8 @@ def test_the_interval_may_be_a_timedelta_and_back_off(world: World, ti: TaskInst
         ({"poke_interval": 5}, True),
         ({"poke_interval": timedelta(seconds=9)}, True),
         ({"poke_interval": 15, "exponential_backoff": True}, True),
+        ({"poke_interval": 60, "exponential_backoff": True, "max_wait": 3}, True),
+        ({"poke_interval": 60, "exponential_backoff": True}, False),
         ({"poke_interval": 10}, False),
         ({"poke_interval": 5, "mode": "poke"}, False),
     ],

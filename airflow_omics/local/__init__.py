@@ -13,9 +13,12 @@ Where AWS documents nothing, it had to choose. Do not build on these assumptions
 - A job whose read sets all failed ends FAILED; one with some failed ends COMPLETED_WITH_FAILURES.
 - A read set id that does not exist is accepted by Start, and fails as an item of the job.
 - Exporting a read set that is not ACTIVE fails that item.
-- An export writes ``<destination>/<read set id>/<name of the source file>``.
+- An export writes ``<destination>/<read set id>/<name of the source file>``, with ``source1/`` or ``source2/`` before
+  the name where both have the same.
 - A missing source file, an empty one, and a destination bucket that does not exist fail the item, not Start.
-- A cancelled job is CANCELLING for a tenth of its time; what it had not finished stays as it was.
+- A cancelled job is CANCELLING for a tenth of its time; read sets that it had not finished are as before it began.
+- A failed import leaves no read set; BatchDeleteReadSet deletes at once.
+- Deleting a sequence store needs it empty of read sets, and deletes the records of its jobs.
 - Get knows a job at once after Start, and for ever. List shows jobs and read sets in the order of creation.
 - A client token is remembered for ever, per operation and sequence store, also for a job that failed; with other
   parameters it is answered with ValidationException.

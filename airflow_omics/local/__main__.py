@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings |= dict.fromkeys(("max_read_sets", "max_concurrent_jobs", "calls_per_second"))
     try:
         local = LocalHealthOmics(options.host, options.port, **settings).start()
-    except (OSError, ValueError, SystemExit) as error:
+    except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: cannot serve on {options.host}:{options.port}: {error}\n")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

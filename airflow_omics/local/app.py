@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.model import OperationModel
 from werkzeug.wrappers import Request, Response
 
+from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.faults import Fault, Faults
 from airflow_omics.local.s3 import S3, SERVICES
 from airflow_omics.local.service import Service
@@ -30,11 +31,6 @@ CONTROL_PATH = "/_local/"
 LONGEST_HANG = 3600.0
 
 _SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/[^/]+/[^/]+/(?P<service>[^/]+)/aws4_request")
-_SHAPES_BY_KIND = {
-    "export": "StartReadSetExportJobRequestSourcesList",
-    "activation": "StartReadSetActivationJobRequestSourcesList",
-    "import": "StartReadSetImportJobRequestSourcesList",
-}
 
 
 class Application:
@@ -50,7 +46,8 @@ class Application:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the settings."""
+        """Forget everything but the settings; S3, which all instances of this process share, becomes empty."""
+        self.s3.reset()
         self.state = State(self.s3)
         self.service = Service(self.state, self.settings)
         self.faults = Faults()
@@ -86,37 +83,32 @@ class Application:
             return _json_response({"message": str(error)}, 400)
 
     def _answer_omics(self, request: Request, access_key: str | None) -> Response:
-        started = time.time()
         request_id = f"local-{next(self._request_ids)}"
-        operation_name, error_code = "unknown", None
-        parameters: dict[str, Any] = {}
+        call = {"time": time.time(), "operation": "unknown", "error": None, "parameters": {}}
+        self.calls.append(call)
         try:
-            operation, in_path = find_operation(request.method, request.path)
-            operation_name = operation.name
+            operation, call["parameters"] = find_operation(request.method, request.path)
+            call["operation"] = operation.name
             with self.lock:
-                fault = self.faults.take(operation_name, access_key, request.path)
+                fault = self.faults.take(operation.name, access_key, request.path)
             if fault is not None:
-                error_code = fault.error or fault.action
-            response, parameters = self._perform(operation, request, in_path, fault)
+                call["error"] = fault.error or fault.action
+            response = self._perform(operation, request, call, fault)
         except ServiceError as error:
-            error_code = error.code
+            call["error"] = error.code
             response = write_error(error, request_id)
-        finally:
-            self.calls.append(
-                {"time": started, "operation": operation_name, "error": error_code, "parameters": parameters}
-            )
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
     def _perform(
-        self, operation: OperationModel, request: Request, in_path: dict[str, str], fault: Fault | None
-    ) -> tuple[Response, dict[str, Any]]:
+        self, operation: OperationModel, request: Request, call: dict[str, Any], fault: Fault | None
+    ) -> Response:
         patch = None
         if fault is not None:
             if fault.error is not None:
-                raise ServiceError(fault.error, fault.message, fault.http_status)
+                raise ServiceError(fault.error, fault.message, fault.http_status or 400)
             if fault.action == "garbage":
-                return Response("<html><body>Bad gateway</body></html>", mimetype="text/html"), {}
+                return Response(fault.body.encode("latin-1"), status=fault.http_status or 200, mimetype="text/html")
             if fault.action is not None:
                 self.stopping.wait(LONGEST_HANG if fault.action == "hang" else 0)
                 _reset_connection(request)
@@ -131,10 +123,13 @@ class Application:
                     f"Local HealthOmics does not serve {operation.name}; it serves {served}",
                 )
             self._limit_rate(operation.name)
-            maxima = {_SHAPES_BY_KIND[kind]: most for kind, most in self.settings.max_read_sets.items()}
-            parameters = read_parameters(operation, request, in_path, maxima)
+            maxima = {
+                f"{ReadSetJobKind(kind).operation('Start')}RequestSourcesList": most
+                for kind, most in self.settings.max_read_sets.items()
+            }
+            call["parameters"] = read_parameters(operation, request, call["parameters"], maxima)
             self.state.move_on()
-            return write_response(operation, handler(parameters), patch), parameters
+            return write_response(operation, handler(call["parameters"]), patch)
 
     def _limit_rate(self, operation: str) -> None:
         limit = self.settings.calls_per_second

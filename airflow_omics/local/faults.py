@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_omics.local.wire import service_model
+from airflow_omics.local.wire import error_codes, service_model
 
 ACTIONS = ("reset", "hang", "garbage")
 
@@ -19,9 +19,10 @@ class Fault:
     :param operation: The operation concerned, such as ``GetReadSetExportJob``; None for all.
     :param error: The code to answer with, such as ``ThrottlingException``: an error of the service model, or with
         ``http_status`` any other, such as ``ExpiredTokenException``.
-    :param http_status: The HTTP status of an error that the service model does not have.
+    :param http_status: The HTTP status of an error that the service model does not have, or of garbage (then 200).
     :param message: The error's message.
     :param action: ``reset`` the connection, ``hang`` until the client gives up, or answer ``garbage`` that is no JSON.
+    :param body: The garbage; sent in Latin-1, so that it need not be UTF-8.
     :param response: Members of the response to replace, in their wire form, such as ``{"status": "PAUSED"}``; None
         takes a member away.
     :param delay: Seconds to wait before the right answer.
@@ -33,9 +34,10 @@ class Fault:
 
     operation: str | None = None
     error: str | None = None
-    http_status: int = 400
+    http_status: int | None = None
     message: str = "A fault asked for"
     action: str | None = None
+    body: str = "<html><body>Bad gateway</body></html>"
     response: dict[str, Any] | None = None
     delay: float | None = None
     times: int | None = None
@@ -48,6 +50,8 @@ class Fault:
             raise ValueError(f"HealthOmics has no operation {self.operation!r}")
         if sum(each is not None for each in (self.error, self.action, self.response, self.delay)) != 1:
             raise ValueError("A fault takes exactly one of error, action, response and delay")
+        if self.error is not None and self.error not in error_codes() and self.http_status is None:
+            raise ValueError(f"HealthOmics has no error {self.error!r}; expected one it has, or http_status as well")
         if self.action is not None and self.action not in ACTIONS:
             raise ValueError(f"action is {self.action!r}, expected one of {', '.join(ACTIONS)}")
         if self.times is not None and self.times < 1:

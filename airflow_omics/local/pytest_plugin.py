@@ -20,3 +20,4 @@ def local_healthomics(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHealthOm
     with LocalHealthOmics(job_seconds=0) as local:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(local.connection))
         yield local
+        local.reset()  # moto's S3 would go on into the next test

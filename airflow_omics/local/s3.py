@@ -62,6 +62,10 @@ class S3:
         if self._request("PUT", uri, content).status_code != 200:
             raise FileNotFoundError(uri)
 
+    def reset(self) -> None:
+        """Forget all buckets; moto offers this at a path of its own."""
+        self._client.post("/moto-api/reset")
+
     def _request(self, method: str, uri: str, content: bytes = b"") -> TestResponse:
         match = _URI.fullmatch(uri)
         if match is None:

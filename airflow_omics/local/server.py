@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import ipaddress
 import threading
 from collections import Counter
@@ -14,8 +13,14 @@ import boto3
 from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+try:
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+except ImportError:  # moto before 5.2 lets S3 metadata with an underscore get lost
+    MotoRequestHandler = WSGIRequestHandler  # type: ignore[assignment,misc]
+
 from airflow_omics.local.app import Application
 from airflow_omics.local.faults import Fault
+from airflow_omics.local.wire import service_model
 
 ACCESS_KEY = "local-healthomics"
 SECRET_KEY = "not-a-secret"  # noqa: S105
@@ -72,10 +77,16 @@ class LocalHealthOmics:
         self._thread: threading.Thread | None = None
 
     def start(self) -> Self:
-        """Listen, and serve from threads of their own."""
-        self._server = make_server(
-            self._host, self._port, self._app, threaded=True, request_handler=_QuietRequestHandler
-        )
+        """
+        Listen, and serve from threads of their own.
+
+        :raises OSError: The port is in use.
+        """
+        self._app.stopping.clear()
+        try:
+            self._server = make_server(self._host, self._port, self._app, threaded=True, request_handler=_Handler)
+        except SystemExit:  # what werkzeug makes of it
+            raise OSError(f"Port {self._port} of {self._host} is in use") from None
         self._port = self._server.port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="local-healthomics", daemon=True
@@ -134,12 +145,14 @@ class LocalHealthOmics:
     def clear_faults(self) -> None:
         """Take all faults away, also those of :meth:`fail_read_sets`."""
         with self._app.lock:
+            self._app.state.move_on()
             self._app.faults.clear()
             self._app.state.failing.clear()
 
     def fail_read_sets(self, names: Iterable[str], message: str = "The read set failed.") -> None:
         """Make the jobs that process these read sets (ids; for imports S3 URIs of source files) fail on them."""
         with self._app.lock:
+            self._app.state.move_on()
             self._app.state.failing.update(dict.fromkeys(_listed("names", names), message))
 
     def cancel_job(self, job_id: str) -> None:
@@ -156,14 +169,19 @@ class LocalHealthOmics:
                 raise LookupError(f"There is no job {job_id}")
             if job.is_over:
                 raise ValueError(f"Job {job_id} is over: {job.status}")
-            job.cancel(self._app.state.clock.now())
+            self._app.state.cancel(job)
 
     def add_read_sets(self, sequence_store_id: str, count: int = 1, status: str = "ACTIVE") -> list[str]:
         """
         Put small FASTQ read sets into a sequence store without an import, and return their ids.
 
+        :param status: One of a read set's statuses.
         :raises LookupError: There is no such store.
+        :raises ValueError: There is no such status.
         """
+        known = service_model().shape_for("ReadSetStatus").metadata["enum"]
+        if status not in known:
+            raise ValueError(f"status is {status!r}, expected one of {', '.join(known)}")
         with self._app.lock:
             store = self._app.state.stores.get(sequence_store_id)
             if store is None:
@@ -208,7 +226,7 @@ class LocalHealthOmics:
         return dict(Counter(call["operation"] for call in self.calls()))
 
     def reset(self) -> None:
-        """Forget stores, jobs, faults and calls, and keep the settings; S3 keeps its objects."""
+        """Forget everything but the settings; S3, which all instances of this process share, becomes empty."""
         with self._app.lock:
             self._app.reset()
 
@@ -216,12 +234,11 @@ class LocalHealthOmics:
         if name not in CONTROLS:
             raise LookupError(f"There is no control {name!r}; there are {', '.join(CONTROLS)}")
         method = getattr(self, name)
-        inspect.signature(method).bind(**arguments)
         return method(**arguments)
 
 
-class _QuietRequestHandler(WSGIRequestHandler):
-    """werkzeug's handler, without a line printed for each request."""
+class _Handler(MotoRequestHandler):
+    """moto's handler, without a line printed for each request."""
 
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """End the connection that a fault has closed, instead of waiting for its next request."""

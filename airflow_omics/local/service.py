@@ -35,11 +35,10 @@ class Service:
         }
         self.limited_operations = {"ListReadSets", "GetReadSetMetadata"}
         for kind in ReadSetJobKind:
-            word = kind.value.capitalize()
             job_operations = {
-                f"StartReadSet{word}Job": partial(self._start_job, kind),
-                kind.get_operation: partial(self._get_job, kind),
-                f"ListReadSet{word}Jobs": partial(self._list_jobs, kind),
+                kind.operation("Start"): partial(self._start_job, kind),
+                kind.operation("Get"): partial(self._get_job, kind),
+                kind.operation("List"): partial(self._list_jobs, kind),
             }
             self.operations |= job_operations
             self.limited_operations |= job_operations.keys()
@@ -110,7 +109,7 @@ class Service:
             self._state.add_job(job)
             return job
 
-        return _job_members(self._once(f"Start {kind.value}", store.id, p, start))
+        return _job_members(self._once(kind.operation("Start"), store.id, p, start))
 
     def _get_job(self, kind: ReadSetJobKind, p: Members) -> Members:
         job = self._store(p["sequenceStoreId"]).jobs.get(p["id"])
@@ -183,9 +182,9 @@ def _job_members(job: Job) -> Members:
 def _matches(members: Members, criteria: Members | None) -> bool:
     flat = members | members.get("sequenceInformation", {})
     for name, wanted in (criteria or {}).items():
-        if name == "createdAfter":
+        if name in ("createdAfter", "updatedAfter"):  # nothing is ever updated
             fits = members["creationTime"] > wanted
-        elif name == "createdBefore":
+        elif name in ("createdBefore", "updatedBefore"):
             fits = members["creationTime"] < wanted
         else:
             fits = flat.get(name) == wanted

@@ -37,7 +37,7 @@ class Settings:
         """
         Change some settings; a limit by kind may be a dictionary with some kinds, or one value for all.
 
-        :raises ValueError: There is no such setting or kind.
+        :raises ValueError: There is no such setting or kind, or it does not take this value.
         """
         names = [each.name for each in fields(self)]
         for name, value in changes.items():
@@ -48,6 +48,15 @@ class Settings:
                 by_kind = value if isinstance(value, dict) else dict.fromkeys(current, value)
                 if unknown := by_kind.keys() - current.keys():
                     raise ValueError(f"{name}: there is no kind {', '.join(sorted(unknown))}")
+                for limit in by_kind.values():
+                    _check(name, limit)
                 current.update(by_kind)
             else:
+                _check(name, value)
                 setattr(self, name, value)
+
+
+def _check(name: str, value: object) -> None:
+    may_be_none = name not in ("job_seconds", "client_tokens")
+    if not (value is None and may_be_none) and not (isinstance(value, int | float) and value >= 0):
+        raise ValueError(f"{name} is {value!r}, expected a number from 0{' or None' if may_be_none else ''}")

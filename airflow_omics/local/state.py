@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from typing import Any
 
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
@@ -100,40 +102,40 @@ class Job:
         """Tell whether the job has ended."""
         return self.status in TERMINAL
 
-    def move_on(self, now: datetime, worker: Worker) -> None:
-        """Do what this job has done by ``now``."""
-        if self.cancel_time is not None:
-            end = self.cancel_time + timedelta(seconds=SUBMITTED_SHARE * self.seconds)
-            if now >= end:
-                self._end(JobStatus.CANCELLED, "The job was cancelled.", end)
-            return
-        elapsed = (now - self.creation_time).total_seconds()
+    def life(self, worker: Worker) -> Iterator[datetime]:
+        """Go through the job, yielding before every step when it is due."""
         working_time = (1 - SUBMITTED_SHARE) * self.seconds
-        if elapsed < self.seconds - working_time:
-            return
-        self.status, self.message = JobStatus.IN_PROGRESS, "The job is currently in progress."
-        for number, item in enumerate(self.items):
-            begin = self.seconds - working_time * (1 - number / len(self.items))
-            end_of_item = self.seconds - working_time * (1 - (number + 1) / len(self.items))
-            if item.status == "NOT_STARTED" and elapsed >= begin:
-                item.status, item.message = "IN_PROGRESS", "The source job is currently in progress."
-                worker.begin(self, item)
-            if item.status == "IN_PROGRESS" and elapsed >= end_of_item:
-                try:
-                    item.message = worker.finish(self, item)
-                    item.status = "FINISHED"
-                except ItemFailedError as error:
-                    item.message, item.status = str(error), "FAILED"
-        if all(item.status in ("FINISHED", "FAILED") for item in self.items):
-            self._end_by_items()
+        yield self._after(self.seconds - working_time)
+        for number, item in enumerate(self.items, 1):
+            if self.cancel_time is not None:
+                return
+            self.status, self.message = JobStatus.IN_PROGRESS, "The job is currently in progress."
+            item.status, item.message = "IN_PROGRESS", "The source job is currently in progress."
+            worker.begin(self, item)
+            yield self._after(self.seconds - working_time * (1 - number / len(self.items)))
+            if self.cancel_time is not None:
+                worker.abandon(self, item)
+                return
+            try:
+                item.message = worker.finish(self, item)
+                item.status = "FINISHED"
+            except ItemFailedError as error:
+                item.message, item.status = str(error), "FAILED"
+        self._end_by_items()
 
-    def cancel(self, now: datetime) -> None:
-        """Begin to cancel; read sets not processed by now never will be."""
+    def cancellation(self, now: datetime) -> Iterator[datetime]:
+        """Cancel the job: read sets not processed by now never will be. Yields when the cancelling ends."""
         self.status, self.message, self.cancel_time = JobStatus.CANCELLING, "The job is being cancelled.", now
+        end = now + timedelta(seconds=SUBMITTED_SHARE * self.seconds)
+        yield end
+        self._end(JobStatus.CANCELLED, "The job was cancelled.", end)
+
+    def _after(self, seconds: float) -> datetime:
+        return self.creation_time + timedelta(seconds=seconds)
 
     def _end_by_items(self) -> None:
         failures = sum(item.status == "FAILED" for item in self.items)
-        when = self.creation_time + timedelta(seconds=self.seconds)
+        when = self._after(self.seconds)
         if not failures:
             self._end(JobStatus.COMPLETED, "The job completed successfully.", when)
         elif failures < len(self.items):
@@ -154,6 +156,10 @@ class State:
         self.failing: dict[str, str] = {}
         """Read set ids and source URIs whose processing fails, each with the item's message."""
         self._next_id = 1_000_000_000
+        self.time = self.clock.now()
+        """The time of what is done now."""
+        self._agenda: list[tuple[datetime, int, Iterator[datetime]]] = []
+        self._numbers = itertools.count()
         self._running: list[Job] = []
         self._worker = Worker(self, s3)
 
@@ -166,13 +172,28 @@ class State:
         """Take a new job up."""
         job.store.jobs[job.id] = job
         self._running.append(job)
+        self._go_on(job.life(self._worker))
+
+    def cancel(self, job: Job) -> None:
+        """Begin to cancel a job."""
+        self._go_on(job.cancellation(self.clock.now()))
 
     def move_on(self) -> None:
-        """Do what all jobs have done by now; called before every request, so nothing runs in the background."""
+        """
+        Do what all jobs have done by now, in the order of time.
+
+        Called before every request, so that nothing runs in the background.
+        """
         now = self.clock.now()
-        for job in self._running:
-            job.move_on(now, self._worker)
+        while self._agenda and self._agenda[0][0] <= now:
+            self.time, _, steps = heappop(self._agenda)
+            self._go_on(steps)
+        self.time = now
         self._running = [job for job in self._running if not job.is_over]
+
+    def _go_on(self, steps: Iterator[datetime]) -> None:
+        if (due := next(steps, None)) is not None:
+            heappush(self._agenda, (due, next(self._numbers), steps))
 
     def add_read_set(
         self, store: SequenceStore, source: dict[str, Any], files: dict[str, bytes], job_id: str | None = None
@@ -184,7 +205,7 @@ class State:
             arn=f"{store.arn}/readSet/{read_set_id}",
             source=source,
             files=files,
-            creation_time=self.clock.now(),
+            creation_time=self.time,
             creation_job_id=job_id,
         )
         store.read_sets[read_set_id] = read_set
@@ -217,6 +238,12 @@ class Worker:
         if job.kind is ReadSetJobKind.ACTIVATION and read_set is not None and read_set.status == "ARCHIVED":
             read_set.status = "ACTIVATING"
 
+    def abandon(self, job: Job, item: Item) -> None:
+        """Take back what was begun with an item."""
+        read_set = job.store.read_sets.get(item.request.get("readSetId", ""))
+        if read_set is not None and read_set.status == "ACTIVATING":
+            read_set.status = "ARCHIVED"
+
     def finish(self, job: Job, item: Item) -> str:
         """
         Do an item's work, and return its message.
@@ -224,8 +251,7 @@ class Worker:
         :raises ItemFailedError: It could not be done.
         """
         for name in item.names & self._state.failing.keys():
-            if (read_set := job.store.read_sets.get(name)) and read_set.status == "ACTIVATING":
-                read_set.status = "ARCHIVED"
+            self.abandon(job, item)
             raise ItemFailedError(self._state.failing[name])
         if job.kind is ReadSetJobKind.IMPORT:
             return self._import(job, item)
@@ -256,10 +282,12 @@ class Worker:
         if read_set.status != "ACTIVE":
             raise ItemFailedError(f"The read set is {read_set.status}, not ACTIVE.")
         folder = f"{job.request['destination'].rstrip('/')}/{read_set.id}"
+        names = {member: uri.rsplit("/", 1)[-1] for member, uri in read_set.source["sourceFiles"].items()}
+        if len(set(names.values())) < len(names):
+            names = {member: f"{member}/{name}" for member, name in names.items()}
         for member, content in read_set.files.items():
-            name = read_set.source["sourceFiles"][member].rsplit("/", 1)[-1]
             try:
-                self._s3.write(f"{folder}/{name}", content)
+                self._s3.write(f"{folder}/{names[member]}", content)
             except FileNotFoundError:
                 raise ItemFailedError("The destination bucket does not exist or cannot be written.") from None
         return DONE
