@@ -7,6 +7,9 @@ UV := $(BIN)/uv --quiet --system-certs --no-config
 INSTALLED := .venv/installed
 AWSCLI := .venv-awscli/installed
 
+# A file is one worker's; the first to start, tests/test_airflow.py, takes longest.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: help demo test lint check constraints clean
 
 help:
@@ -21,7 +24,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: $(INSTALLED) $(AWSCLI)
-	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup)
+	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

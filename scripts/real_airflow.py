@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +34,19 @@ class RealAirflow:
     :param home: A folder for its database, its configuration and its logs.
     :param connection: The connection ``aws_default``.
     :param settings: More of Airflow's configuration, as ``{"section__option": value}``.
+    :param components: What to start, as subcommands of ``airflow``.
     """
 
     def __init__(
-        self, home: Path, dags_folder: Path, connection: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+        self,
+        home: Path,
+        dags_folder: Path,
+        connection: Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
+        components: Sequence[str] = COMPONENTS,
     ) -> None:
         self.home = home
+        self._components = components
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._env = _environment(home, dags_folder, connection, port, settings or {})
@@ -52,7 +59,7 @@ class RealAirflow:
         with self._stack:
             with (self.home / "migrate.log").open("wb") as log:
                 subprocess.run([_airflow(), "db", "migrate"], env=self._env, stdout=log, stderr=log, check=True)
-            for name in COMPONENTS:
+            for name in self._components:
                 self._processes[name] = self._stack.enter_context(self._component(name))
             self._wait_until_up()
             self._stack = self._stack.pop_all()

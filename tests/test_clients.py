@@ -64,20 +64,23 @@ def test_the_aws_cli_starts_gets_and_lists(world: World) -> None:
     assert [each["id"] for each in listed] == world.read_sets
 
 
-def test_the_aws_cli_waits_and_agrees(world: World, kind: ReadSetJobKind) -> None:
-    for status in (JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_FAILURES, JobStatus.FAILED, JobStatus.CANCELLED):
-        job_id = world.job(kind, status)
-        done = aws(
-            world,
-            "omics",
-            "wait",
-            f"read-set-{kind.value}-job-completed",
-            "--sequence-store-id",
-            world.store,
-            "--id",
-            job_id,
-        )
-        assert (done.returncode == 0) == (verdict(world, kind, job_id) is Verdict.SUCCEEDED), done.stderr
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (ReadSetJobKind.EXPORT, JobStatus.COMPLETED),
+        (ReadSetJobKind.EXPORT, JobStatus.FAILED),
+        (ReadSetJobKind.ACTIVATION, JobStatus.COMPLETED),
+        (ReadSetJobKind.ACTIVATION, JobStatus.COMPLETED_WITH_FAILURES),
+        (ReadSetJobKind.IMPORT, JobStatus.COMPLETED),
+        (ReadSetJobKind.IMPORT, JobStatus.CANCELLED),
+    ],
+    ids=str,
+)
+def test_the_aws_cli_waits_and_agrees(world: World, kind: ReadSetJobKind, status: JobStatus) -> None:
+    job_id = world.job(kind, status)
+    words = ("wait", f"read-set-{kind.value}-job-completed", "--sequence-store-id", world.store, "--id", job_id)
+    done = aws(world, "omics", *words)
+    assert (done.returncode == 0) == (verdict(world, kind, job_id) is Verdict.SUCCEEDED), done.stderr
 
 
 def test_the_server_from_the_command_line() -> None:

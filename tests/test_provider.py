@@ -63,17 +63,18 @@ def test_there_are_three_runtime_dependencies() -> None:
     [
         ("airflow_omics.get_provider_info", "airflow boto3 botocore"),
         ("airflow_omics.jobs", "airflow boto3 botocore"),
-        ("airflow_omics.sensors", "airflow_omics.local moto aiobotocore"),
     ],
 )
 def test_a_module_imports_no_more_than_it_may(module: str, unwanted: str) -> None:
     python(f"import sys, {module}; found = set(sys.modules) & set('{unwanted}'.split()); assert not found, found")
 
 
-def test_parsing_the_example_dag_reaches_for_no_network() -> None:
+def test_parsing_the_example_dag_reaches_for_no_network_and_imports_no_more_than_it_may() -> None:
     python(
-        "import socket, runpy\n"
+        "import socket, runpy, sys\n"
         "def refuse(*_): raise AssertionError('network at parse time')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        f"runpy.run_path({str(ROOT / 'example_dags' / 'read_sets.py')!r})"
+        f"runpy.run_path({str(ROOT / 'example_dags' / 'read_sets.py')!r})\n"
+        "assert 'airflow_omics.sensors' in sys.modules\n"
+        "assert not {'airflow_omics.local', 'moto', 'aiobotocore'} & set(sys.modules)"
     )

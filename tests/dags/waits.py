@@ -1,4 +1,4 @@
-"""Waits that test_real_airflow.py runs under a real scheduler; the jobs come from the environment."""
+"""Waits that test_airflow.py runs under a real scheduler; the jobs come from the environment."""
 
 from __future__ import annotations
 

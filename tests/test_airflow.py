@@ -1,4 +1,4 @@
-"""Reschedule-mode waits under a real scheduler: LocalExecutor, API server, triggerer, SQLite."""
+"""Reschedule-mode waits under a real scheduler: LocalExecutor, API server, SQLite."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from real_airflow import RealAirflow
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
-
-pytestmark = pytest.mark.xdist_group("real Airflow")  # one Airflow for all tests of this file
 
 DAG = "waits"
 TEN_FAULTS: list[dict[str, Any]] = [
@@ -68,7 +66,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
         # Lets the scheduler hear of a poke's end before a short interval is over.
         settings = {"workers__min_heartbeat_interval": 1}
-        with RealAirflow(home, dags, local.connection, settings) as airflow:
+        components = ("scheduler", "dag-processor", "api-server")
+        with RealAirflow(home, dags, local.connection, settings, components) as airflow:
             yield Run(airflow, world, jobs)
 
 
