@@ -91,7 +91,7 @@ class OmicsResponseError(OmicsRequestError):
 
 def are_credentials_expired(error: Exception) -> bool:
     """Tell whether ``error`` goes away with credentials taken up anew."""
-    return isinstance(error, ClientError) and _code(error) in _EXPIRED
+    return isinstance(error, CredentialRetrievalError) or (isinstance(error, ClientError) and _code(error) in _EXPIRED)
 
 
 def is_transient(error: Exception) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,28 +137,29 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         return self._call(kind.operation("Get"), sequenceStoreId=sequence_store_id, id=job_id)
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        call = getattr(self.conn, xform_name(operation))
         _pace.wait(operation)
         try:
-            response: dict[str, Any] = call(**parameters)
-            response.pop("ResponseMetadata", None)
-        except ClientError as error:
+            return _answer(getattr(self.conn, xform_name(operation)), parameters)
+        except (ClientError, CredentialRetrievalError) as error:
             if are_credentials_expired(error):
-                self._forget_client()
+                # The next call reads the connection, and takes up its credentials, anew.
+                for cached in ("conn", "conn_config", "_client"):
+                    self.__dict__.pop(cached, None)
             raise
-        except BotoCoreError:
-            raise
-        except RuntimeError as error:  # how botocore says that the credentials it refreshed are expired too
-            self._forget_client()
-            raise CredentialRetrievalError(provider="refresh", error_msg=str(error)) from error
-        except (ValueError, TypeError, AttributeError) as error:  # how botocore fails on a body that is no JSON object
-            raise ResponseParserError(f"the body cannot be read: {type(error).__name__}: {error}") from error
-        return response
 
-    def _forget_client(self) -> None:
-        """Make the next call read the connection, and take up its credentials, anew."""
-        for cached in ("conn", "conn_config", "_client"):
-            self.__dict__.pop(cached, None)
+
+def _answer(call: Callable[..., dict[str, Any]], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Call AWS; what botocore fails on in other ways than with its own errors becomes one of those."""
+    try:
+        response = call(**parameters)
+        response.pop("ResponseMetadata", None)
+    except BotoCoreError:
+        raise  # some of them are ValueErrors too
+    except RuntimeError as error:  # the credentials were refreshed, and are expired still
+        raise CredentialRetrievalError(provider="refresh", error_msg=str(error)) from error
+    except (ValueError, TypeError, AttributeError) as error:  # the body is no JSON object of the expected form
+        raise ResponseParserError(f"the body cannot be read: {type(error).__name__}: {error}") from error
+    return response
 
 
 class _Pace:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -153,6 +155,38 @@ def test_a_role_is_assumed_and_its_credentials_sign(world: World, monkeypatch: p
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(world.local.connection | {"extra": extra}))
     world.local.add_fault(error="AccessDeniedException", access_key=world.local.connection["login"])
     assert OmicsHook().get_read_set_export_job(world.store, job_id)["status"] == "COMPLETED"
+
+
+class _ExpiredToken(BaseHTTPRequestHandler):
+    """STS, to credentials that are expired."""
+
+    def do_POST(self) -> None:
+        body = b"<ErrorResponse><Error><Code>ExpiredToken</Code><Message>Expired</Message></Error></ErrorResponse>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_credentials_that_are_too_old_to_assume_a_role_are_taken_up_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    good = world.local.connection
+    with HTTPServer(("127.0.0.1", 0), _ExpiredToken) as sts:
+        Thread(target=sts.serve_forever, daemon=True).start()
+        sts_url = f"http://127.0.0.1:{sts.server_port}"
+        role = {"role_arn": "arn:aws:iam::123456789012:role/r", "service_config": {"sts": {"endpoint_url": sts_url}}}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(good | {"extra": good["extra"] | role}))
+        hook = OmicsHook()
+        with pytest.raises(OmicsTransientError, match="AssumeRole"):
+            hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id)
+        sts.shutdown()
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(good))
+    assert hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id).status == "COMPLETED"
 
 
 def test_calls_of_one_operation_are_spaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
