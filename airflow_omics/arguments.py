@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from airflow_omics.exceptions import OmicsArgumentError
 
 ID = re.compile(r"[0-9]{10,36}")
 """Ids of sequence stores, read sets and jobs (service model: ``SequenceStoreId``, ``ReadSetId``, ``ExportJobId``)."""
+
+_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+DESTINATION = re.compile(rf"{_BUCKET}/(.{{1,1024}}/)?")
+OBJECT = re.compile(rf"{_BUCKET}/.{{1,1024}}")
+ROLE = re.compile(r"arn:[^:]+:iam::[0-9]{12}:role/.{1,1900}")
+FILE_TYPES = ("FASTQ", "BAM", "CRAM", "UBAM")
+"""What AWS can import (service model: ``FileType``)."""
 
 _ID_FORM = "text of 10 to 36 digits, such as '1234567890'"
 
@@ -75,6 +82,71 @@ def parse_ids(argument: str, value: object) -> list[str]:
 def is_list(value: object) -> bool:
     """Tell whether a rendered argument is a list of ids, and not one id."""
     return not isinstance(value, str | int)
+
+
+def check(parse: Callable[[str, Any], object], argument: str, value: object) -> None:
+    """Check, when the DAG is parsed, an argument with the function that parses it; what has templates in it passes."""
+    if not _has_templates(value):
+        parse(argument, value)
+
+
+def parse_destination(argument: str, value: object) -> str:
+    """
+    Return an S3 prefix with the slash at its end that AWS insists on.
+
+    :raises OmicsArgumentError: It cannot be one (service model: ``S3Destination``).
+    """
+    if not isinstance(value, str) or not DESTINATION.fullmatch(value if value.endswith("/") else f"{value}/"):
+        raise _wrong(argument, value, "an S3 URI whose bucket name can be one, such as 's3://bucket/prefix/'")
+    return value if value.endswith("/") else f"{value}/"
+
+
+def parse_role(argument: str, value: object) -> str:
+    """
+    Return the ARN of an IAM role.
+
+    :raises OmicsArgumentError: It is none.
+    """
+    if not isinstance(value, str) or not ROLE.fullmatch(value):
+        raise _wrong(argument, value, "the ARN of an IAM role, such as 'arn:aws:iam::123456789012:role/name'")
+    return value
+
+
+def parse_sources(argument: str, value: object) -> list[dict[str, Any]]:
+    """
+    Return the sources of an import, each as boto3's ``start_read_set_import_job`` takes it.
+
+    :raises OmicsArgumentError: One of them cannot be a source, or there is none.
+    """
+    sources = [] if isinstance(value, str) else list(_elements(value))
+    if not sources:
+        raise _wrong(argument, value, "a list of at least one source, as boto3's start_read_set_import_job takes it")
+    for index, source in enumerate(sources):
+        where = f"{argument}[{index}]"
+        if not isinstance(source, dict):
+            raise _wrong(where, source, "a dictionary, as boto3's start_read_set_import_job takes it")
+        for name in ("subjectId", "sampleId"):
+            if not isinstance(source.get(name), str) or not source[name]:
+                raise _wrong(f"{where}[{name!r}]", source.get(name), "text")
+        if source.get("sourceFileType") not in FILE_TYPES:
+            raise _wrong(f"{where}['sourceFileType']", source.get("sourceFileType"), f"one of {', '.join(FILE_TYPES)}")
+        files = source.get("sourceFiles")
+        if not isinstance(files, dict) or "source1" not in files or files.keys() - {"source1", "source2"}:
+            raise _wrong(f"{where}['sourceFiles']", files, "a dictionary with source1 and maybe source2")
+        for name, uri in files.items():
+            if not isinstance(uri, str) or not OBJECT.fullmatch(uri):
+                raise _wrong(
+                    f"{where}['sourceFiles'][{name!r}]", uri, "the S3 URI of an object, such as 's3://bucket/key'"
+                )
+    return sources
+
+
+def _has_templates(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_templates(element) for element in value.values())
+    if isinstance(value, list | tuple):
+        return any(_has_templates(element) for element in value)
+    return is_rendered_later(value)
 
 
 def _elements(value: object) -> Sequence[Any]:

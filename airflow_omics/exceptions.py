@@ -18,7 +18,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from airflow_omics.compat import AirflowException, AirflowFailException
+from airflow_omics.compat import AirflowException, AirflowFailException, Context
 from airflow_omics.jobs import FailedReadSet, ReadSetJob
 
 NAMED_WITH_MESSAGE = 5
@@ -68,6 +68,18 @@ class OmicsReadSetJobFailedError(AirflowFailException):
     def __init__(self, jobs: Sequence[ReadSetJob]) -> None:
         self.jobs = tuple(jobs)
         super().__init__("\n".join(_ending(job) for job in self.jobs))
+
+    def push(self, context: Context, result: object) -> None:
+        """
+        Push to XCom what a downstream task with another trigger rule needs to take up the failures.
+
+        :param result: What the task would have returned; goes under ``failed_job``. The ids of the failed read sets
+            go under ``failed_read_set_ids``.
+        """
+        ids = dict.fromkeys(each.read_set_id for job in self.jobs for each in job.failed if each.read_set_id)
+        if task_instance := context.get("ti"):
+            task_instance.xcom_push(key="failed_job", value=result)
+            task_instance.xcom_push(key="failed_read_set_ids", value=list(ids))
 
     def __reduce__(self) -> tuple[type[OmicsReadSetJobFailedError], tuple[Sequence[ReadSetJob]]]:
         return type(self), (self.jobs,)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,20 +94,78 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         :raises airflow_omics.exceptions.OmicsRequestError: The call failed in another way.
         """
         subject = describe(kind, sequence_store_id, job_id)
+        response = self._ask(kind.operation("Get"), subject, sequenceStoreId=sequence_store_id, id=job_id)
+        with _parsing(kind.operation("Get"), subject):
+            return ReadSetJob.from_response(kind, response, sequence_store_id=sequence_store_id, job_id=job_id)
+
+    def start_read_set_job(
+        self, kind: ReadSetJobKind, sequence_store_id: str, sources: Sequence[Mapping[str, Any]], **parameters: str
+    ) -> ReadSetJob:
+        """
+        Start a job of any kind; raises as :meth:`get_read_set_job` does.
+
+        :param sources: Source items in AWS's form: ``{"readSetId": ...}``, or an import's.
+        :param parameters: What else the operation takes, by AWS's names: clientToken, roleArn, destination.
+        :return: The job as AWS answered; with a client token used before, the job that was started then.
+        """
+        operation, subject = kind.operation("Start"), f"{len(sources)} read sets of sequence store {sequence_store_id}"
+        response = self._ask(operation, subject, sequenceStoreId=sequence_store_id, sources=sources, **parameters)
+        with _parsing(operation, subject):
+            return ReadSetJob.from_response(
+                kind, {**response, kind.items_key: None}, sequence_store_id=sequence_store_id
+            )
+
+    def list_read_set_job_ids(self, kind: ReadSetJobKind, sequence_store_id: str, status: str) -> list[str]:
+        """Return the jobs of a store that have this status; raises as :meth:`get_read_set_job` does."""
+        listed = self._list(kind.operation("List"), f"{kind.value}Jobs", sequence_store_id, status)
+        return [str(job["id"]) for job in listed]
+
+    def find_active_read_sets(self, sequence_store_id: str, read_set_ids: Collection[str]) -> set[str]:
+        """
+        Return those of these read sets that are ACTIVE; raises as :meth:`get_read_set_job` does.
+
+        Pages of 100 are listed until all are found, so it takes as many calls as the store has hundreds of ACTIVE
+        read sets, at most.
+        """
+        wanted, found = set(read_set_ids), set()
+        for read_set in self._list("ListReadSets", "readSets", sequence_store_id, "ACTIVE"):
+            found |= wanted & {read_set["id"]}
+            if found == wanted:
+                break
+        return found
+
+    def _list(self, operation: str, key: str, sequence_store_id: str, status: str) -> Iterator[Mapping[str, Any]]:
+        """Yield what a List operation lists, page by page, as it is taken."""
+        subject = f"sequence store {sequence_store_id}"
+        token: dict[str, str] = {}
+        while True:
+            page = self._ask(
+                operation,
+                subject,
+                sequenceStoreId=sequence_store_id,
+                maxResults=100,
+                filter={"status": status},
+                **token,
+            )
+            with _parsing(operation, subject):
+                items = page.get(key, [])
+                if not isinstance(items, list) or not all(isinstance(item.get("id"), str) for item in items):
+                    raise ValueError(f"{key} is {items!r:.80}, expected a list of structures with an id")
+            yield from items
+            if not page.get("nextToken"):
+                return
+            token = {"nextToken": page["nextToken"]}
+
+    def _ask(self, operation: str, subject: str, **parameters: Any) -> dict[str, Any]:
+        """Call AWS, and explain what goes wrong."""
         try:
-            response = self._get_job(kind, sequence_store_id, job_id)
+            response = self._call(operation, **parameters)
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            raise explain(error, kind.operation("Get"), subject) from error
+            raise explain(error, operation, subject) from error
         if not response:
             # botocore reads a body that is no JSON as an empty answer. HealthOmics sends neither, a proxy may.
-            raise OmicsTransientError(f"{kind.operation('Get')} for {subject} was answered with no member at all")
-        try:
-            return ReadSetJob.from_response(kind, response, sequence_store_id=sequence_store_id, job_id=job_id)
-        except ValueError as error:
-            raise OmicsResponseError(
-                f"{kind.operation('Get')} for {subject} was answered with something that is not a job: {error}. "
-                "Check what stands between Airflow and AWS (endpoint_url, proxy), and report it if it is AWS's answer."
-            ) from error
+            raise OmicsTransientError(f"{operation} for {subject} was answered with no member at all")
+        return response
 
     def get_client_type(
         self, region_name: str | None = None, config: Config | None = None, deferrable: bool = False
@@ -160,6 +219,18 @@ def _answer(call: Callable[..., dict[str, Any]], parameters: dict[str, Any]) -> 
     except (ValueError, TypeError, AttributeError) as error:  # the body is no JSON object of the expected form
         raise ResponseParserError(f"the body cannot be read: {type(error).__name__}: {error}") from error
     return response
+
+
+@contextmanager
+def _parsing(operation: str, subject: str) -> Iterator[None]:
+    """Say of what call the answer was, if it cannot be parsed."""
+    try:
+        yield
+    except ValueError as error:
+        raise OmicsResponseError(
+            f"{operation} for {subject} was answered with something that cannot be right: {error}. "
+            "Check what stands between Airflow and AWS (endpoint_url, proxy), and report it if it is AWS's answer."
+        ) from error
 
 
 class _Pace:

@@ -127,13 +127,17 @@ class ReadSetJob:
 
     @classmethod
     def from_response(
-        cls, kind: ReadSetJobKind, response: Mapping[str, Any], *, sequence_store_id: str, job_id: str
+        cls, kind: ReadSetJobKind, response: Mapping[str, Any], *, sequence_store_id: str, job_id: str | None = None
     ) -> ReadSetJob:
         """
-        Parse what boto3 returned for the Get operation of ``kind``, asked for this job.
+        Parse what boto3 returned for an operation on a job of ``kind``.
 
+        :param job_id: The job asked for; None if the response is what tells it.
         :raises ValueError: A member is missing, of the wrong type, or speaks of another job; the message names it.
         """
+        job_id = job_id or _text(response, "id")
+        if not job_id:
+            raise ValueError("id is missing")
         for member, asked in (("id", job_id), ("sequenceStoreId", sequence_store_id)):
             if _text(response, member) not in (asked, None):
                 raise ValueError(f"{member} is {response[member]!r}, expected {asked!r}, the one asked for")

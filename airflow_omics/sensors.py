@@ -85,11 +85,9 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         result = [job.summary() for job in jobs] if is_list(self.job_id) else jobs[0].summary()
         failed = [job for job, verdict in verdicts.items() if verdict is Verdict.FAILED]
         if failed:
-            # Pushed now and not earlier: Airflow clears a task's XComs at every reschedule.
-            _push(context, "failed_job", result)
-            failed_ids = dict.fromkeys(each.read_set_id for job in failed for each in job.failed if each.read_set_id)
-            _push(context, "failed_read_set_ids", list(failed_ids))
-            raise OmicsReadSetJobFailedError(failed)
+            error = OmicsReadSetJobFailedError(failed)
+            error.push(context, result)  # not earlier: Airflow clears a task's XComs at every reschedule
+            raise error
         return PokeReturnValue(is_done=True, xcom_value=result)
 
     def _look_at_all(self, sequence_store_id: str, job_ids: list[str]) -> dict[str, ReadSetJob]:
@@ -153,8 +151,3 @@ class OmicsReadSetImportJobSensor(OmicsReadSetJobSensor):
     """Wait until read set import jobs are over. See :class:`OmicsReadSetJobSensor` for the parameters."""
 
     kind = ReadSetJobKind.IMPORT
-
-
-def _push(context: Context, key: str, value: Any) -> None:
-    if task_instance := context.get("ti"):
-        task_instance.xcom_push(key=key, value=value)

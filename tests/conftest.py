@@ -122,7 +122,13 @@ class World:
 
 
 class TaskInstance:
-    """What a sensor needs of a task instance, outside of a scheduler."""
+    """What a task needs of a task instance, outside of a scheduler."""
+
+    dag_id = "dag"
+    run_id = "run"
+    task_id = "task"
+    map_index = -1
+    try_number = 1
 
     def __init__(self, first_reschedule: datetime | None = None) -> None:
         self.xcoms: dict[str, Any] = {}

@@ -1,0 +1,376 @@
+"""Starting jobs: any number of read sets, once each, with what goes wrong in between."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import BUCKET, ROLE, TaskInstance, World
+
+from airflow_omics.compat import AirflowException
+from airflow_omics.exceptions import OmicsArgumentError, OmicsReadSetJobFailedError, OmicsRefusedError
+from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.operators import (
+    OmicsStartReadSetActivationJobOperator,
+    OmicsStartReadSetExportJobOperator,
+    OmicsStartReadSetImportJobOperator,
+    OmicsStartReadSetJobOperator,
+)
+
+OPERATORS = {
+    ReadSetJobKind.EXPORT: OmicsStartReadSetExportJobOperator,
+    ReadSetJobKind.ACTIVATION: OmicsStartReadSetActivationJobOperator,
+    ReadSetJobKind.IMPORT: OmicsStartReadSetImportJobOperator,
+}
+ONE_TRY = {"retries": {"total_max_attempts": 1}}
+DESTINATION = f"s3://{BUCKET}/out/"
+
+
+@pytest.fixture
+def fast(world: World) -> World:
+    """A world whose jobs are over at the next look."""
+    world.local.configure(job_seconds=0, max_concurrent_jobs={"export": 5, "activation": 25, "import": 5})
+    return world
+
+
+def operator(world: World, kind: ReadSetJobKind, items: Any, **arguments: Any) -> OmicsStartReadSetJobOperator:
+    by_kind: dict[ReadSetJobKind, dict[str, Any]] = {
+        ReadSetJobKind.EXPORT: {"read_set_ids": items, "destination": DESTINATION, "role_arn": ROLE},
+        ReadSetJobKind.ACTIVATION: {"read_set_ids": items},
+        ReadSetJobKind.IMPORT: {"sources": items, "role_arn": ROLE},
+    }
+    common: dict[str, Any] = {"task_id": "start", "sequence_store_id": world.store, "poll_interval": 0.05}
+    return OPERATORS[kind](**{**common, **by_kind[kind], **arguments})
+
+
+def run(started: OmicsStartReadSetJobOperator, ti: TaskInstance, try_number: int = 1) -> Any:
+    ti.try_number = try_number
+    return started.execute({"ti": ti})
+
+
+def processed(world: World, kind: ReadSetJobKind) -> Counter[str]:
+    """Count, for every read set, the jobs that processed it with success."""
+    counts: Counter[str] = Counter()
+    listed = getattr(world.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=world.store)[f"{kind.value}Jobs"]
+    for each in listed:
+        job = getattr(world.omics, f"get_read_set_{kind.value}_job")(sequenceStoreId=world.store, id=each["id"])
+        counts.update(item[kind.item_id_key] for item in job[kind.items_key] if item["status"] == "FINISHED")
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "sizes"),
+    [
+        (ReadSetJobKind.ACTIVATION, 1, [1]),
+        (ReadSetJobKind.ACTIVATION, 20, [20]),
+        (ReadSetJobKind.ACTIVATION, 21, [20, 1]),
+        (ReadSetJobKind.ACTIVATION, 1000, [20] * 50),
+        (ReadSetJobKind.EXPORT, 100, [100]),
+        (ReadSetJobKind.EXPORT, 101, [100, 1]),
+        (ReadSetJobKind.EXPORT, 1000, [100] * 10),
+    ],
+    ids=str,
+)
+def test_any_number_of_read_sets(
+    fast: World, ti: TaskInstance, kind: ReadSetJobKind, count: int, sizes: list[int]
+) -> None:
+    read_sets = fast.local.add_read_sets(
+        fast.store, count, "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
+    )
+    summaries = run(operator(fast, kind, read_sets + read_sets[:1]), ti)
+    assert [len(each["finished"]) for each in summaries] == sizes
+    assert processed(fast, kind) == dict.fromkeys(read_sets, 1)
+
+
+def test_an_import_of_101_sources(fast: World, ti: TaskInstance) -> None:
+    sources = [{**fast.sources[0], "name": f"name {number}"} for number in range(101)]
+    summaries = run(operator(fast, ReadSetJobKind.IMPORT, [*sources, sources[0]]), ti)
+    assert [len(each["finished"]) for each in summaries] == [100, 1]
+
+
+def test_without_waiting_the_result_is_a_sensors_job_id(world: World, ti: TaskInstance) -> None:
+    world.local.add_read_sets(world.store, 21)
+    listed = world.omics.list_read_sets(sequenceStoreId=world.store)["readSets"]
+    ids = run(operator(world, ReadSetJobKind.EXPORT, [each["id"] for each in listed], wait_for_completion=False), ti)
+    assert not world.sensor(ReadSetJobKind.EXPORT, ids, mode="poke").poke({"ti": ti})
+    world.local.advance(10_000)
+    assert world.sensor(ReadSetJobKind.EXPORT, ids, mode="poke").poke({"ti": ti})
+
+
+def test_never_more_jobs_at_once_than_allowed(world: World, ti: TaskInstance) -> None:
+    read_sets = world.local.add_read_sets(world.store, 100, "ARCHIVED")
+    world.local.configure(job_seconds=0.3, max_concurrent_jobs={"activation": 2})
+    run(operator(world, ReadSetJobKind.ACTIVATION, read_sets, max_concurrent_jobs=2, botocore_config=ONE_TRY), ti)
+    errors = [call["error"] for call in world.local.calls() if call["operation"] == "StartReadSetActivationJob"]
+    assert errors == [None] * 5
+
+
+def test_somebody_elses_jobs_take_the_whole_quota_for_a_while(world: World, ti: TaskInstance) -> None:
+    world.local.configure(job_seconds=1, max_concurrent_jobs={"export": 2})
+    others = [world.start(ReadSetJobKind.EXPORT, world.read_sets[:1]) for _ in range(2)]
+    (summary,) = run(operator(world, ReadSetJobKind.EXPORT, world.read_sets, botocore_config=ONE_TRY), ti)
+    assert summary["job_id"] not in others
+    assert summary["finished"] == world.read_sets
+    errors = Counter(call["error"] for call in world.local.calls() if call["operation"] == "StartReadSetExportJob")
+    assert errors["ServiceQuotaExceededException"] > 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"error": "ThrottlingException"},
+        {"error": "InternalServerException"},
+        {"error": "RequestTimeoutException"},
+        {"action": "reset"},
+        {"action": "garbage"},
+    ],
+    ids=str,
+)
+def test_transient_errors_are_waited_out_and_start_nothing_twice(
+    fast: World, ti: TaskInstance, kind: ReadSetJobKind, fault: dict[str, Any]
+) -> None:
+    fast.local.archive_read_sets() if kind is ReadSetJobKind.ACTIVATION else None
+    fast.local.add_fault(rate=0.4, **fault)
+    items = fast.sources if kind is ReadSetJobKind.IMPORT else fast.read_sets
+    (summary,) = run(operator(fast, kind, items, botocore_config=ONE_TRY), ti)
+    assert len(summary["finished"]) == 3
+    fast.local.clear_faults()
+    listed = getattr(fast.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=fast.store)[f"{kind.value}Jobs"]
+    assert len(listed) == (2 if kind is ReadSetJobKind.IMPORT else 1)  # the world imported once itself
+
+
+def test_a_refusal_ends_the_task_at_once(fast: World, ti: TaskInstance) -> None:
+    fast.local.add_fault(operation="StartReadSetExportJob", error="AccessDeniedException")
+    with pytest.raises(OmicsRefusedError, match="omics:StartReadSetExportJob"):
+        run(operator(fast, ReadSetJobKind.EXPORT, fast.read_sets), ti)
+
+
+# --- what is active already
+
+
+def test_activation_skips_what_is_active(fast: World, ti: TaskInstance) -> None:
+    fast.local.archive_read_sets(fast.read_sets[1:])
+    (summary,) = run(operator(fast, ReadSetJobKind.ACTIVATION, fast.read_sets), ti)
+    assert summary["finished"] == fast.read_sets[1:]
+    assert run(operator(fast, ReadSetJobKind.ACTIVATION, fast.read_sets), ti) == []
+    (summary,) = run(operator(fast, ReadSetJobKind.ACTIVATION, fast.read_sets, force=True), ti)
+    assert summary["finished"] == fast.read_sets
+
+
+# --- failures and retries
+
+
+@pytest.mark.parametrize("kind", [ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION], ids=str)
+def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind: ReadSetJobKind) -> None:
+    status = "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
+    read_sets = fast.local.add_read_sets(fast.store, 500, status)
+    bad = [read_sets[3], read_sets[250], read_sets[499]]
+    fast.local.fail_read_sets(bad, "Torn")
+    ti = TaskInstance()
+    with pytest.raises(OmicsReadSetJobFailedError) as caught:
+        run(operator(fast, kind, read_sets), ti)
+    assert all(f"{each} (Torn)" in str(caught.value) for each in bad)
+    assert ti.xcoms["failed_read_set_ids"] == bad
+    assert len(ti.xcoms["failed_job"]) == -(-500 // kind.max_read_sets)
+
+    fast.local.clear_faults()
+    before = len(fast.local.calls())
+    summaries = run(operator(fast, kind, read_sets), ti, try_number=2)
+    answered = getattr(fast.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=fast.store)[f"{kind.value}Jobs"]
+    assert processed(fast, kind) == dict.fromkeys(read_sets, 1)
+    assert sum(len(each["finished"]) for each in summaries if each["status"] == "COMPLETED") >= 3
+    assert len(answered) <= 2 * -(-500 // kind.max_read_sets)
+    assert len(fast.local.calls()) > before
+
+
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
+def test_a_retry_after_a_job_that_failed_starts_a_new_one(world: World, ti: TaskInstance, status: str) -> None:
+    started = operator(world, ReadSetJobKind.EXPORT, world.read_sets, wait_for_completion=False)
+    (first,) = run(started, ti)
+    if status == "FAILED":
+        world.local.fail_read_sets(world.read_sets, "Torn")
+    else:
+        world.local.cancel_job(first)
+    world.local.advance(10_000)
+    world.local.clear_faults()
+    (second,) = run(started, ti, try_number=2)
+    assert second != first
+    assert world.status(ReadSetJobKind.EXPORT, first) == status
+    (found,) = run(started, ti, try_number=3)
+    assert found == second
+
+
+def test_a_retry_finds_what_is_running_or_has_succeeded(world: World, ti: TaskInstance, kind: ReadSetJobKind) -> None:
+    world.local.archive_read_sets() if kind is ReadSetJobKind.ACTIVATION else None
+    items = world.sources if kind is ReadSetJobKind.IMPORT else world.read_sets
+    started = operator(world, kind, items, wait_for_completion=False)
+    (first,) = run(started, ti)
+    assert run(started, ti, try_number=2) == [first]
+    world.local.advance(10_000)
+    found = [] if kind is ReadSetJobKind.ACTIVATION else [first]  # what is active needs no job
+    assert [each["job_id"] for each in run(operator(world, kind, items), ti, try_number=3)] == found
+    assert set(processed(world, kind).values()) == {1}
+
+
+def test_other_runs_tasks_and_map_indexes_start_jobs_of_their_own(fast: World) -> None:
+    jobs = set()
+    for name, value in (("run_id", "a"), ("run_id", "b"), ("dag_id", "c"), ("task_id", "d"), ("map_index", 5)):
+        ti = TaskInstance()
+        setattr(ti, name, value)
+        jobs |= {each["job_id"] for each in run(operator(fast, ReadSetJobKind.EXPORT, fast.read_sets), ti)}
+    assert len(jobs) == 5
+
+
+def test_a_client_token_of_ones_own_joins_runs(fast: World) -> None:
+    jobs = set()
+    for run_id in ("a", "b"):
+        ti = TaskInstance()
+        ti.run_id = run_id
+        started = operator(fast, ReadSetJobKind.EXPORT, fast.read_sets, client_token="delivery 7")
+        jobs |= {each["job_id"] for each in run(started, ti)}
+    assert len(jobs) == 1
+
+
+def test_accept_partial_failure(fast: World, ti: TaskInstance) -> None:
+    fast.local.fail_read_sets(fast.read_sets[:1], "Torn")
+    started = operator(fast, ReadSetJobKind.EXPORT, fast.read_sets, accept_partial_failure=True)
+    (summary,) = run(started, ti)
+    assert [each["read_set_id"] for each in summary["failed"]] == fast.read_sets[:1]
+
+
+@pytest.mark.parametrize("timeout", [0.3, timedelta(seconds=0.3)], ids=str)
+def test_a_timeout_names_the_jobs_that_go_on(world: World, ti: TaskInstance, timeout: Any) -> None:
+    with pytest.raises(AirflowException, match="These jobs go on at AWS") as caught:
+        run(operator(world, ReadSetJobKind.EXPORT, world.read_sets, timeout=timeout), ti)
+    (job,) = world.omics.list_read_set_export_jobs(sequenceStoreId=world.store)["exportJobs"]
+    assert job["id"] in str(caught.value)
+
+
+# --- killed
+
+
+def kill_after(world: World, read_sets: list[str], moment: Callable[[], bool], env: dict[str, str]) -> None:
+    """Start the operator in a process of its own, and kill that when the moment has come."""
+    command = [sys.executable, str(Path(__file__).with_name("killed_operator.py")), world.store]
+    with subprocess.Popen(
+        [*command, "1", *read_sets], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+    ) as process:
+        while process.poll() is None and not moment():
+            time.sleep(0.005)
+        process.kill()
+    subprocess.run([*command, "2", *read_sets], capture_output=True, check=True, env=env, timeout=60)
+
+
+@pytest.mark.parametrize("force", ["", "yes"], ids=["skipping", "forced"])
+@pytest.mark.parametrize("point", ["right before", "right after", "later"])
+def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(world: World, force: str, point: str) -> None:
+    world.local.configure(job_seconds=1.5, max_concurrent_jobs={"activation": 2})
+    read_sets = world.local.add_read_sets(world.store, 50, "ARCHIVED")
+    if point == "right before":
+        world.local.add_fault(operation="StartReadSetActivationJob", action="hang", times=1)
+
+    def started() -> int:
+        calls = world.local.calls()
+        return sum(call["operation"] == "StartReadSetActivationJob" for call in calls)
+
+    def looked() -> int:
+        return sum(call["operation"] == "GetReadSetActivationJob" for call in world.local.calls())
+
+    moments = {
+        "right before": lambda: started() == 1,
+        "right after": lambda: started() == 1,
+        "later": lambda: looked() > 5,
+    }
+    kill_after(world, read_sets, moments[point], {**os.environ, "FORCE": force})
+    assert processed(world, ReadSetJobKind.ACTIVATION) == dict.fromkeys(read_sets, 1)
+    statuses = Counter(
+        each["status"]
+        for each in world.omics.list_read_set_activation_jobs(sequenceStoreId=world.store)["activationJobs"]
+    )
+    assert statuses == {"COMPLETED": 3}
+
+
+# --- arguments
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "named"),
+    [
+        (ReadSetJobKind.EXPORT, {"read_set_ids": []}, "read_set_ids is []"),
+        (ReadSetJobKind.EXPORT, {"read_set_ids": ["1234567890", "x"]}, "read_set_ids[1] is 'x'"),
+        (ReadSetJobKind.EXPORT, {"destination": "s3://Bad_Bucket/x/"}, "destination is 's3://Bad_Bucket/x/'"),
+        (ReadSetJobKind.EXPORT, {"destination": "/tmp/x"}, "destination is '/tmp/x'"),
+        (ReadSetJobKind.EXPORT, {"role_arn": "HealthOmicsRole"}, "role_arn is 'HealthOmicsRole'"),
+        (ReadSetJobKind.ACTIVATION, {"read_set_ids": None}, "read_set_ids is None"),
+        (ReadSetJobKind.IMPORT, {"sources": []}, "sources is []"),
+        (ReadSetJobKind.IMPORT, {"sources": [{}]}, "sources[0]['subjectId'] is None"),
+        (ReadSetJobKind.IMPORT, {"sources": ["s3://bucket/x"]}, "sources[0] is 's3://bucket/x'"),
+        (
+            ReadSetJobKind.IMPORT,
+            {"sources": [World.source("x") | {"sourceFileType": "VCF"}]},
+            "sources[0]['sourceFileType']",
+        ),
+        (
+            ReadSetJobKind.IMPORT,
+            {"sources": [World.source("/data/x.bam")]},
+            "['sourceFiles']['source1'] is '/data/x.bam'",
+        ),
+    ],
+    ids=str,
+)
+def test_bad_input_is_found_at_parse_time(kind: ReadSetJobKind, arguments: dict[str, Any], named: str) -> None:
+    good: dict[ReadSetJobKind, dict[str, Any]] = {
+        ReadSetJobKind.EXPORT: {"read_set_ids": ["1234567890"], "destination": DESTINATION, "role_arn": ROLE},
+        ReadSetJobKind.ACTIVATION: {"read_set_ids": ["1234567890"]},
+        ReadSetJobKind.IMPORT: {"sources": [World.source("s3://bucket/x")], "role_arn": ROLE},
+    }
+    with pytest.raises(OmicsArgumentError) as caught:
+        OPERATORS[kind](task_id="start", sequence_store_id="1234567890", **{**good[kind], **arguments})
+    assert named in str(caught.value)
+
+
+def test_templates_pass_at_parse_time_and_are_checked_before_any_call(fast: World, ti: TaskInstance) -> None:
+    started = operator(
+        fast, ReadSetJobKind.IMPORT, [{"sourceFiles": {"source1": "{{ params.uri }}"}}], role_arn="{{ x }}"
+    )
+    started.role_arn = "None"
+    before = len(fast.local.calls())
+    with pytest.raises(OmicsArgumentError, match="role_arn is 'None'"):
+        run(started, ti)
+    assert len(fast.local.calls()) == before
+
+
+def test_a_missing_slash_is_added(fast: World, ti: TaskInstance, logs: Callable[[], list[str]]) -> None:
+    (summary,) = run(operator(fast, ReadSetJobKind.EXPORT, fast.read_sets, destination=f"s3://{BUCKET}/out"), ti)
+    assert summary["destination"] == DESTINATION
+    assert any("insists on a slash" in line for line in logs())
+
+
+def test_what_a_dag_computes_is_templated() -> None:
+    common = {"sequence_store_id", "client_token", "aws_conn_id", "region_name", "verify", "botocore_config"}
+    assert set(OmicsStartReadSetExportJobOperator.template_fields) == common | {
+        "read_set_ids",
+        "destination",
+        "role_arn",
+    }
+    assert set(OmicsStartReadSetActivationJobOperator.template_fields) == common | {"read_set_ids"}
+    assert set(OmicsStartReadSetImportJobOperator.template_fields) == common | {"sources", "role_arn"}
+
+
+def test_progress_is_one_line_a_round(world: World, ti: TaskInstance, logs: Callable[[], list[str]]) -> None:
+    world.local.configure(job_seconds=0.3, max_concurrent_jobs={"activation": 1})
+    read_sets = world.local.add_read_sets(world.store, 21, "ARCHIVED")
+    run(operator(world, ReadSetJobKind.ACTIVATION, read_sets, max_concurrent_jobs=1), ti)
+    lines = [line for line in logs() if "waiting for room" in line]
+    assert any(
+        "0 of 21 read sets finished, 0 failed, 21 open; 1 jobs running, 1 waiting for room" in line for line in lines
+    )
+    assert "21 of 21 read sets finished, 0 failed, 0 open; 0 jobs running, 0 waiting for room" in lines[-1]
