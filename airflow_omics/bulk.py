@@ -22,12 +22,16 @@ from typing import Any
 
 from airflow.utils.log.logging_mixin import LoggingMixin
 
-from airflow_omics.exceptions import OmicsTransientError
+from airflow_omics.exceptions import OmicsRefusedError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 
 Source = Mapping[str, Any]
 """A source item in the form of AWS's Start operations: ``{"readSetId": ...}``, or an import's."""
+
+
+FEW = 3
+"""Up to how many jobs are asked for one by one."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,12 @@ class Bulk(LoggingMixin):
             self.log.info("%s is %s, with %s read sets", job, job.status, len(chunk.sources))
 
     def look(self) -> None:
-        """Ask for every job that is not over."""
+        """Ask for every job that may be over."""
+        surely_open = self._surely_open()
         for job_id, chunk in list(self.running.items()):
+            if job_id in surely_open:
+                self.unlooked.discard(job_id)
+                continue
             try:
                 job = self.hook.get_read_set_job(self.kind, self.sequence_store_id, job_id)
             except OmicsTransientError as error:
@@ -127,12 +135,27 @@ class Bulk(LoggingMixin):
             # What is over moments after Start answered was over before: no job is that fast. And an attempt starts
             # the same work at most once more than the attempts before it did, whatever AWS answers.
             was_over = is_first_look and chunk is not None and len(chunk.after) < self.earlier_attempts
-            if verdict is Verdict.FAILED and was_over:
+            if verdict is Verdict.FAILED and chunk is not None and was_over:
                 rest = tuple(source for source in chunk.sources if not _names(source) & _done(job, chunk))
                 self.log.info("%s ended %s in an earlier attempt; starting %s again", job, job.status, len(rest))
                 self.superseded.add(job_id)
                 if rest:
                     self.pending.appendleft(Chunk(rest, (*chunk.after, job_id)))
+
+    def _surely_open(self) -> set[str]:
+        """Return jobs that need no Get now: two Lists say it of all, in a page each, since quotas keep them few."""
+        if len(self.running) <= FEW:
+            return set()
+        try:
+            # In this order: a job that moves on in between is in the second list.
+            return {
+                job_id
+                for status in (JobStatus.SUBMITTED, JobStatus.IN_PROGRESS)
+                for job_id in self.hook.list_read_set_job_ids(self.kind, self.sequence_store_id, status)
+            }
+        except OmicsRefusedError as error:
+            self.log.debug("Asking for every job by itself: %s", error)
+            return set()
 
     @property
     def is_over(self) -> bool:

@@ -11,7 +11,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-omics",
         "name": name,
-        "description": "Wait for `AWS HealthOmics <https://aws.amazon.com/healthomics/>`__ read set jobs.",
+        "description": "Start, and wait for, `AWS HealthOmics <https://aws.amazon.com/healthomics/>`__ read set jobs.",
         "integrations": [
             {
                 "integration-name": name,
@@ -21,6 +21,11 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": name, "python-modules": ["airflow_omics.hooks"]}],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_omics.sensors"]}],
+        "operators": [{"integration-name": name, "python-modules": ["airflow_omics.operators"]}],
+        "extra-links": [
+            "airflow_omics.links.OmicsExportedObjectsLink",
+            "airflow_omics.links.OmicsSequenceStoresLink",
+        ],
         "config": {
             "omics": {
                 "description": "How this installation calls AWS HealthOmics.",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_omics.arguments import (
     check,
@@ -27,6 +29,7 @@ from airflow_omics.compat import AirflowException, Context
 from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.links import OmicsExportedObjectsLink, OmicsLink, OmicsSequenceStoresLink
 
 
 class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
@@ -65,6 +68,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     aws_hook_class = OmicsHook
     kind: ClassVar[ReadSetJobKind]
     template_fields: Sequence[str] = aws_template_fields("sequence_store_id", "client_token", "botocore_config")
+    operator_extra_links: Collection[OmicsLink] = (OmicsSequenceStoresLink(),)
     ui_color = "#c8dff0"
 
     def __init__(  # noqa: PLR0913 - keywords, and the public face
@@ -92,6 +96,9 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     def execute(self, context: Context) -> list[Any]:
         """Start the jobs, and wait for them."""
         bulk = self._bulk(context)
+        with suppress(BotoCoreError, ClientError):  # the first call says it better
+            for link in self.operator_extra_links:
+                link.show(context, self.hook.conn_region_name, self.hook.conn_partition, **bulk.parameters)
         try:
             self._run(bulk)
         except BaseException:
@@ -122,7 +129,8 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             except OmicsTransientError as error:
                 self.log.warning("%s. This passes by itself; asking again.", error)
             self.log.info("Sequence store %s, %s: %s", bulk.sequence_store_id, self.kind.value, bulk.progress)
-            if added and (bulk.is_over or not (self.wait_for_completion or bulk.pending)):
+            is_found_out = not bulk.pending and not (bulk.earlier_attempts and bulk.unlooked)
+            if added and (bulk.is_over or (is_found_out and not self.wait_for_completion)):
                 return
             left = deadline - time.monotonic()
             if left <= 0:
@@ -131,7 +139,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
                     f"These jobs go on at AWS, which cannot cancel them: {', '.join(bulk.running) or 'none'}; "
                     "no more are started."
                 )
-            time.sleep(min(self.poll_interval, left))
+            time.sleep(min(self.poll_interval, left, 1 if bulk.unlooked else left))
 
     def _bulk(self, context: Context) -> Bulk:
         """Put together what is known before any call."""
@@ -175,6 +183,7 @@ class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):
 
     kind = ReadSetJobKind.EXPORT
     template_fields = (*OmicsStartReadSetJobOperator.template_fields, "read_set_ids", "destination", "role_arn")
+    operator_extra_links = (OmicsExportedObjectsLink(), OmicsSequenceStoresLink())
 
     def __init__(self, *, read_set_ids: Sequence[str], destination: str, role_arn: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -19,11 +19,12 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.sensors import (
-    OmicsReadSetActivationJobSensor,
-    OmicsReadSetExportJobSensor,
-    OmicsReadSetImportJobSensor,
+from airflow_omics.operators import (
+    OmicsStartReadSetActivationJobOperator,
+    OmicsStartReadSetExportJobOperator,
+    OmicsStartReadSetImportJobOperator,
 )
+from airflow_omics.sensors import OmicsReadSetExportJobSensor
 
 try:
     from airflow.sdk import dag, task
@@ -60,7 +61,6 @@ def bgzf_block(content: bytes) -> bytes:
 )
 def read_sets() -> None:
     """Import, archive, activate, export, list."""
-    patience: dict[str, Any] = {"poke_interval": 10, "timeout": timedelta(hours=6)}
 
     @task
     def create_store() -> str:
@@ -97,62 +97,52 @@ def read_sets() -> None:
         ]
 
     @task
-    def start_import(store: str, sources: list[Any], params: dict[str, Any]) -> str:
-        job = OmicsHook().conn.start_read_set_import_job(
-            sequenceStoreId=store, roleArn=params["role_arn"], sources=sources
-        )
-        return job["id"]
-
-    @task
-    def archive(imported: dict[str, Any]) -> list[str]:
+    def archive(imported: list[dict[str, Any]]) -> list[str]:
+        read_set_ids = [read_set_id for job in imported for read_set_id in job["finished"]]
         endpoint = OmicsHook().conn.meta.endpoint_url
         if endpoint.startswith("http://127.0.0.1"):
-            body = json.dumps({"ids": imported["finished"]}).encode()
+            body = json.dumps({"ids": read_set_ids}).encode()
             with urllib.request.urlopen(f"{endpoint}/_local/archive_read_sets", body):  # noqa: S310
                 pass
-        return imported["finished"]
+        return read_set_ids
 
     @task
-    def start_activation(store: str, read_set_ids: list[str]) -> str:
-        sources: list[Any] = [{"readSetId": read_set_id} for read_set_id in read_set_ids]
-        return OmicsHook().conn.start_read_set_activation_job(sequenceStoreId=store, sources=sources)["id"]
-
-    @task
-    def start_export(store: str, activated: dict[str, Any], params: dict[str, Any]) -> str:
-        job = OmicsHook().conn.start_read_set_export_job(
-            sequenceStoreId=store,
-            roleArn=params["role_arn"],
-            destination=f"s3://{params['bucket']}/exported/{store}/",
-            sources=[{"readSetId": read_set_id} for read_set_id in activated["finished"]],
-        )
-        return job["id"]
-
-    @task
-    def list_exported(exported: dict[str, Any]) -> list[str]:
-        bucket, prefix = S3Hook.parse_s3_url(exported["destination"])
+    def list_exported(exported: list[dict[str, Any]]) -> list[str]:
+        bucket, prefix = S3Hook.parse_s3_url(exported[0]["destination"])
         uris = [f"s3://{bucket}/{key}" for key in S3Hook().list_keys(bucket, prefix)]
         print("\n".join(uris))
         return uris
 
     store = create_store()
-    imported = OmicsReadSetImportJobSensor(
-        task_id="wait_for_import",
+    # An operator that waits itself ...
+    imported = OmicsStartReadSetImportJobOperator(
+        task_id="import",
         sequence_store_id=store,
-        job_id=start_import(store, upload_files()),
-        **patience,
+        sources=upload_files(),
+        role_arn="{{ params.role_arn }}",
+        poll_interval=5,
     ).output
-    activated = OmicsReadSetActivationJobSensor(
-        task_id="wait_for_activation",
+    archived = archive(imported)
+    active = OmicsStartReadSetActivationJobOperator(
+        task_id="activate", sequence_store_id=store, read_set_ids=archived, poll_interval=5
+    )
+    # ... and one that only starts, with a sensor that frees its worker between two looks.
+    export = OmicsStartReadSetExportJobOperator(
+        task_id="start_export",
         sequence_store_id=store,
-        job_id=start_activation(store, archive(imported)),
-        **patience,
-    ).output
+        read_set_ids=archived,
+        destination="s3://{{ params.bucket }}/exported/{{ ti.xcom_pull('create_store') }}/",
+        role_arn="{{ params.role_arn }}",
+        wait_for_completion=False,
+    )
     exported = OmicsReadSetExportJobSensor(
         task_id="wait_for_export",
         sequence_store_id=store,
-        job_id=start_export(store, activated),
-        **patience,
+        job_id=export.output,
+        poke_interval=10,
+        timeout=timedelta(hours=6),
     ).output
+    active >> export
     list_exported(exported)
 
 

@@ -153,6 +153,22 @@ def test_a_refusal_ends_the_task_at_once(fast: World, ti: TaskInstance) -> None:
         run(operator(fast, ReadSetJobKind.EXPORT, fast.read_sets), ti)
 
 
+def test_many_jobs_are_watched_with_two_lists_a_round(world: World, ti: TaskInstance) -> None:
+    read_sets = world.local.add_read_sets(world.store, 200, "ARCHIVED")
+    world.local.configure(job_seconds=1.5)
+    run(operator(world, ReadSetJobKind.ACTIVATION, read_sets, poll_interval=0.2), ti)
+    counts = world.local.call_counts()
+    assert counts["GetReadSetActivationJob"] < 2 * 10  # once each when it is over, and a few at the end
+    assert processed(world, ReadSetJobKind.ACTIVATION) == dict.fromkeys(read_sets, 1)
+
+
+def test_without_permission_to_list_jobs_each_is_asked_for(world: World, ti: TaskInstance) -> None:
+    read_sets = world.local.add_read_sets(world.store, 100, "ARCHIVED")
+    world.local.configure(job_seconds=0.3)
+    world.local.add_fault(operation="ListReadSetActivationJobs", error="AccessDeniedException")
+    assert len(run(operator(world, ReadSetJobKind.ACTIVATION, read_sets), ti)) == 5
+
+
 # --- what is active already
 
 
@@ -206,6 +222,10 @@ def test_a_retry_after_a_job_that_failed_starts_a_new_one(world: World, ti: Task
     assert world.status(ReadSetJobKind.EXPORT, first) == status
     (found,) = run(started, ti, try_number=3)
     assert found == second
+    world.local.cancel_job(second)
+    world.local.advance(10_000)
+    (third,) = run(started, ti, try_number=4)
+    assert third not in (first, second)
 
 
 def test_a_retry_finds_what_is_running_or_has_succeeded(world: World, ti: TaskInstance, kind: ReadSetJobKind) -> None:
@@ -252,6 +272,28 @@ def test_a_timeout_names_the_jobs_that_go_on(world: World, ti: TaskInstance, tim
         run(operator(world, ReadSetJobKind.EXPORT, world.read_sets, timeout=timeout), ti)
     (job,) = world.omics.list_read_set_export_jobs(sequenceStoreId=world.store)["exportJobs"]
     assert job["id"] in str(caught.value)
+
+
+# --- links
+
+
+@pytest.mark.parametrize(
+    ("region", "domain"), [("eu-west-2", "aws.amazon.com"), ("us-gov-west-1", "amazonaws-us-gov.com")], ids=str
+)
+def test_links_are_there_while_the_task_runs_and_when_it_failed(
+    fast: World, ti: TaskInstance, region: str, domain: str
+) -> None:
+    fast.local.add_fault(operation="StartReadSetExportJob", error="AccessDeniedException")
+    started = operator(fast, ReadSetJobKind.EXPORT, fast.read_sets, region_name=region, do_xcom_push=False)
+    with pytest.raises(OmicsRefusedError):
+        run(started, ti)
+    for link, url in zip(
+        started.operator_extra_links,
+        (f"/s3/buckets/{BUCKET}?region={region}&prefix=out/", f"/omics/home?region={region}#/sequenceStore"),
+        strict=True,
+    ):
+        assert link.format_link(**ti.xcoms[link.key]) == f"https://console.{domain}{url}"
+        assert ti.xcoms.get(getattr(link, "xcom_key", "")) in (None, f"https://console.{domain}{url}")
 
 
 # --- killed
