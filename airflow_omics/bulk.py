@@ -141,6 +141,7 @@ class Bulk(LoggingMixin):
                 self.superseded.add(job_id)
                 if rest:
                     self.pending.appendleft(Chunk(rest, (*chunk.after, job_id)))
+            self.start()  # at once, and not when all have been asked for, which takes its time
 
     def _surely_open(self) -> set[str]:
         """Return jobs that need no Get now: two Lists say it of all, in a page each, since quotas keep them few."""

@@ -32,8 +32,8 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "calls_per_second": {
                         "description": (
-                            "How often one process calls one operation. AWS allows 5 calls a second per operation, "
-                            "account and region, unless it raised the quota for you."
+                            "How often one process asks for something, and how often it starts a job. AWS allows "
+                            "5 calls a second per operation, account and region, unless it raised the quota for you."
                         ),
                         "version_added": "0.1.0",
                         "type": "float",

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from mypy_boto3_omics import OmicsClient
 
 CALLS_PER_SECOND = 4.0
-"""How often one process calls one operation, unless ``[omics] calls_per_second`` in Airflow's configuration says
-otherwise; the service allows an account 5 a second in a region (user guide, quotas)."""
+"""How often one process starts a job, and how often it asks for something, unless ``[omics] calls_per_second`` in
+Airflow's configuration says otherwise; the service allows an account 5 calls a second of each operation in a region
+(user guide, quotas)."""
 
 
 class OmicsHook(AwsGenericHook["OmicsClient"]):
@@ -44,8 +45,8 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
     ``service_config.omics``) botocore does not put its host prefix (``control-storage-``) before that host;
     ``inject_host_prefix`` in ``config`` or in the connection's ``config_kwargs`` has the last word.
 
-    One process makes at most 4 calls a second of each operation, or as many as ``[omics] calls_per_second`` in
-    Airflow's configuration says; a call waits for its turn.
+    One process makes at most 4 calls a second that ask, and 4 that start a job, or as many as
+    ``[omics] calls_per_second`` in Airflow's configuration says; a call waits for its turn.
 
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own lookup is used.
     :param region_name: AWS region. If None, the connection's, else boto3's own lookup.
@@ -196,7 +197,7 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         return self._call(kind.operation("Get"), sequenceStoreId=sequence_store_id, id=job_id)
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        _pace.wait(operation)
+        _pace.wait("Start" if operation.startswith("Start") else "ask")
         try:
             return _answer(getattr(self.conn, xform_name(operation)), parameters)
         except (ClientError, CredentialRetrievalError) as error:
@@ -234,20 +235,20 @@ def _parsing(operation: str, subject: str) -> Iterator[None]:
 
 
 class _Pace:
-    """Gives each operation of this process its turns, evenly spaced."""
+    """Gives the calls of this process their turns, evenly spaced: those that start a job, and those that ask."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next: dict[str, float] = {}
 
-    def wait(self, operation: str) -> None:
+    def wait(self, purpose: str) -> None:
         rate = conf.getfloat("omics", "calls_per_second", fallback=CALLS_PER_SECOND)
         if not rate > 0:
             raise OmicsArgumentError(f"[omics] calls_per_second is {rate} in Airflow's configuration, expected above 0")
         with self._lock:
             now = time.monotonic()
-            turn = max(now, self._next.get(operation, now))
-            self._next[operation] = turn + 1 / rate
+            turn = max(now, self._next.get(purpose, now))
+            self._next[purpose] = turn + 1 / rate
         time.sleep(turn - now)
 
 

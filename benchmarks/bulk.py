@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-omics-benchmark-"))
+os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics

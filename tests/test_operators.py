@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -299,45 +296,54 @@ def test_links_are_there_while_the_task_runs_and_when_it_failed(
 # --- killed
 
 
-def kill_after(world: World, read_sets: list[str], moment: Callable[[], bool], env: dict[str, str]) -> None:
-    """Start the operator in a process of its own, and kill that when the moment has come."""
-    command = [sys.executable, str(Path(__file__).with_name("killed_operator.py")), world.store]
-    with subprocess.Popen(
-        [*command, "1", *read_sets], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
-    ) as process:
-        while process.poll() is None and not moment():
-            time.sleep(0.005)
-        process.kill()
-    subprocess.run([*command, "2", *read_sets], capture_output=True, check=True, env=env, timeout=60)
+def in_a_process(started: OmicsStartReadSetJobOperator, try_number: int) -> Any:
+    """Run an operator in a process of its own: a fork, as Airflow's workers are."""
+    process = get_context("fork").Process(target=run, args=(started, TaskInstance(), try_number))
+    process.start()
+    return process
 
 
-@pytest.mark.parametrize("force", ["", "yes"], ids=["skipping", "forced"])
-@pytest.mark.parametrize("point", ["right before", "right after", "later"])
-def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(world: World, force: str, point: str) -> None:
-    world.local.configure(job_seconds=1.5, max_concurrent_jobs={"activation": 2})
+@pytest.mark.parametrize("force", [False, True], ids=["skipping", "forced"])
+@pytest.mark.parametrize(
+    ("operation", "number"),
+    [
+        ("before", 1),  # the first Start is on its way, and never answered
+        ("before", 2),
+        ("StartReadSetActivationJob", 1),  # right after so many were answered
+        ("StartReadSetActivationJob", 2),
+        ("StartReadSetActivationJob", 3),
+        ("GetReadSetActivationJob", 1),
+        ("GetReadSetActivationJob", 4),
+        ("GetReadSetActivationJob", 9),
+    ],
+    ids=str,
+)
+def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
+    world: World, force: bool, operation: str, number: int
+) -> None:
+    world.local.configure(job_seconds=0.8, max_concurrent_jobs={"activation": 2})
     read_sets = world.local.add_read_sets(world.store, 50, "ARCHIVED")
-    if point == "right before":
-        world.local.add_fault(operation="StartReadSetActivationJob", action="hang", times=1)
-
-    def started() -> int:
-        calls = world.local.calls()
-        return sum(call["operation"] == "StartReadSetActivationJob" for call in calls)
-
-    def looked() -> int:
-        return sum(call["operation"] == "GetReadSetActivationJob" for call in world.local.calls())
-
-    moments = {
-        "right before": lambda: started() == 1,
-        "right after": lambda: started() == 1,
-        "later": lambda: looked() > 5,
-    }
-    kill_after(world, read_sets, moments[point], {**os.environ, "FORCE": force})
-    assert processed(world, ReadSetJobKind.ACTIVATION) == dict.fromkeys(read_sets, 1)
-    statuses = Counter(
-        each["status"]
-        for each in world.omics.list_read_set_activation_jobs(sequenceStoreId=world.store)["activationJobs"]
+    started = operator(
+        world, ReadSetJobKind.ACTIVATION, read_sets, max_concurrent_jobs=2, force=force, botocore_config=ONE_TRY
     )
-    assert statuses == {"COMPLETED": 3}
+    if operation == "before":
+        operation = "StartReadSetActivationJob"
+        if number > 1:
+            world.local.add_fault(operation=operation, delay=0, times=number - 1)
+        world.local.add_fault(operation=operation, action="hang", times=1)
+
+    first = in_a_process(started, 1)
+    while first.is_alive() and world.local.call_counts().get(operation, 0) < number:
+        time.sleep(0.002)
+    first.kill()
+    first.join()
+    second = in_a_process(started, 2)
+    second.join(30)
+
+    assert second.exitcode == 0
+    assert processed(world, ReadSetJobKind.ACTIVATION) == dict.fromkeys(read_sets, 1)
+    jobs = world.omics.list_read_set_activation_jobs(sequenceStoreId=world.store)["activationJobs"]
+    assert [each["status"] for each in jobs] == ["COMPLETED"] * 3
 
 
 # --- arguments
