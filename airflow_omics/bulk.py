@@ -103,7 +103,7 @@ class Bulk(LoggingMixin):
                     self.kind, self.sequence_store_id, chunk.sources, clientToken=self._token(chunk), **self.parameters
                 )
             except OmicsTransientError as error:
-                self.log.warning("%s. This passes by itself, or when a job ends; asking again.", error)
+                self.log.warning("%s Nothing is lost; asking again.", error)
                 return
             self.pending.popleft()
             self.running[job.job_id] = chunk
@@ -121,7 +121,7 @@ class Bulk(LoggingMixin):
             try:
                 job = self.hook.get_read_set_job(self.kind, self.sequence_store_id, job_id)
             except OmicsTransientError as error:
-                self.log.warning("%s. This passes by itself; asking again.", error)
+                self.log.warning("%s Nothing is lost; asking again.", error)
                 continue
             self.seen[job_id] = job
             is_first_look = job_id in self.unlooked

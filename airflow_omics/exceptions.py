@@ -132,14 +132,16 @@ def explain(
     if not isinstance(error, ClientError):
         message = f"{operation} for {subject} failed: {type(error).__name__}: {error}"
         if is_transient(error):
-            return OmicsTransientError(message)
+            return OmicsTransientError(f"{message} If this goes on, check endpoint_url, region_name and the network.")
         return OmicsRequestError(f"{message} Check the Airflow connection, its region and its credentials.")
     # Signing may have called another service first, such as sts:AssumeRole.
     failed_operation = error.operation_name or operation
     said = error.response.get("Error", {}).get("Message") or "no message"
     message = f"{failed_operation} for {subject} was answered with {_code(error)}: {said}"
+    if are_credentials_expired(error):
+        return OmicsTransientError(f"{message.rstrip('.')}. The connection is read anew; renew its credentials.")
     if is_transient(error):
-        return OmicsTransientError(message)
+        return OmicsTransientError(f"{message.rstrip('.')}.")
     return OmicsRefusedError(f"{message.rstrip('.')}. {_advice(_code(error), failed_operation)}")
 
 

@@ -165,7 +165,10 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
             raise explain(error, operation, subject) from error
         if not response:
             # botocore reads a body that is no JSON as an empty answer. HealthOmics sends neither, a proxy may.
-            raise OmicsTransientError(f"{operation} for {subject} was answered with no member at all")
+            raise OmicsTransientError(
+                f"{operation} for {subject} was answered with no member at all. If this goes on, check what stands "
+                "between Airflow and AWS (endpoint_url, proxy)."
+            )
         return response
 
     def get_client_type(
@@ -181,7 +184,15 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         own = self.conn_config.extra_config.get("config_kwargs") or {}
         defaults |= {name: own[name] for name in ("retries", "inject_host_prefix") if name in own}
         merged = Config(**defaults).merge(config or self.config)  # of two, the argument wins
-        return super().get_client_type(region_name=region_name, config=merged, deferrable=deferrable)
+        try:
+            return super().get_client_type(region_name=region_name, config=merged, deferrable=deferrable)
+        except ValueError as error:
+            if isinstance(error, BotoCoreError):
+                raise
+            raise OmicsArgumentError(
+                f"Airflow connection {self.aws_conn_id!r} makes no client: {error}. "
+                "An endpoint_url begins with http:// or https://."
+            ) from error
 
     def _are_retries_configured(self) -> bool:
         """Tell whether the environment or the AWS profile set retries; a Config given to botocore would hide that."""
@@ -248,7 +259,7 @@ class _Pace:
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next.get(purpose, now))
-            self._next[purpose] = turn + 1 / rate
+            self._next[purpose] = turn + 1.05 / rate  # a little more, so that no second has one call too many
         time.sleep(turn - now)
 
 

@@ -127,7 +127,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
                     bulk.look()
                     bulk.start()
             except OmicsTransientError as error:
-                self.log.warning("%s. This passes by itself; asking again.", error)
+                self.log.warning("%s Nothing is lost; asking again.", error)
             self.log.info("Sequence store %s, %s: %s", bulk.sequence_store_id, self.kind.value, bulk.progress)
             is_found_out = not bulk.pending and not (bulk.earlier_attempts and bulk.unlooked)
             if added and (bulk.is_over or (is_found_out and not self.wait_for_completion)):

@@ -104,7 +104,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
                 try:
                     seen[job_id] = self._look(sequence_store_id, job_id)
                 except OmicsTransientError as error:
-                    self.log.warning("%s. This passes by itself; asking again.", error)
+                    self.log.warning("%s Nothing is lost; asking again.", error)
                     missed.append(job_id)
                 if len(missed) == asked == OUTAGE:
                     return seen
@@ -131,7 +131,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
                 "Airflow fail the task: it may be queued again before the process of the last poke is seen to have "
                 "ended. Use a longer interval (a minute or more is advised), or mode='poke'.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
 

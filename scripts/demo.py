@@ -28,7 +28,7 @@ RUN_SECONDS = 300
 STYLES = {"success": "green", "failed": "bold red", "upstream_failed": "red", "running": "cyan"}
 NOT_SHOWN = ("None", "scheduled", "queued")
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def demo(keep: bool) -> bool:
@@ -87,7 +87,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything up until Ctrl-C")
     options = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a script's background job ignores SIGINT
         signal.signal(number, signal.default_int_handler)
     try:
         succeeded = demo(options.keep)

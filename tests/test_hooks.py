@@ -136,6 +136,9 @@ def test_errors_that_are_no_answer_of_aws_are_told_apart(
     connect(region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
     with pytest.raises(OmicsTransientError, match="GetReadSetExportJob for HealthOmics export job 2345678901"):
         ask()
+    connect(region_name="us-east-1", endpoint_url="127.0.0.1:1")
+    with pytest.raises(OmicsArgumentError, match="connection 'aws_default' makes no client: Invalid endpoint"):
+        ask()
     connect()
     with pytest.raises(OmicsRequestError, match=r"NoRegionError.*Check the Airflow connection, its region"):
         ask()

@@ -439,7 +439,7 @@ def test_controls_over_http(world: World) -> None:
     ("name", "body", "said"),
     [
         ("explode", b"{}", "there are add_fault"),
-        ("advance", b"{}", "missing 1 required"),
+        ("advance", b"{}", "advance: missing a required argument: 'seconds'; it takes (seconds"),
         ("advance", b"[]", "JSON object"),
         ("cancel_job", b'{"job_id": "1"}', "There is no job 1"),
         ("archive_read_sets", b'{"ids": "1234567890"}', "expected a list"),

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         local = LocalHealthOmics(options.host, options.port, **settings).start()
     except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: cannot serve on {options.host}:{options.port}: {error}\n")
+        parser.exit(1, f"{parser.prog}: {error}\n")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import threading
 from collections import Counter
@@ -234,6 +235,10 @@ class LocalHealthOmics:
         if name not in CONTROLS:
             raise LookupError(f"There is no control {name!r}; there are {', '.join(CONTROLS)}")
         method = getattr(self, name)
+        try:
+            inspect.signature(method).bind(**arguments)
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}; it takes {inspect.signature(method)}") from None
         return method(**arguments)
 
 
