@@ -32,7 +32,7 @@ TEN_FAULTS: list[dict[str, Any]] = [
 class Run:
     """One run of the DAG, over."""
 
-    def __init__(self, airflow: RealAirflow, world: World, jobs: dict[str, str]) -> None:
+    def __init__(self, airflow: RealAirflow, world: World, jobs: dict[str, Any]) -> None:
         self.airflow = airflow
         self.world = world
         self.jobs = jobs
@@ -40,7 +40,7 @@ class Run:
         self.history: dict[str, list[str]] = {}
         for task, state in airflow.watch(DAG, self.id, seconds=180):
             self.history.setdefault(task, []).append(state)
-            if task == "several" and state == "up_for_reschedule":
+            if task in ("several", "exported") and state == "up_for_reschedule":
                 world.local.advance(JOB_SECONDS)
 
     def xcom(self, task: str, key: str = "return_value") -> Any:
@@ -52,7 +52,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with LocalHealthOmics() as local, pytest.MonkeyPatch.context() as patch:
         world = World(local)
         kind = ReadSetJobKind.EXPORT
-        jobs = {
+        jobs: dict[str, Any] = {
+            "read_sets": world.read_sets,
             "store": world.store,
             "faulty": world.job(kind, "COMPLETED"),
             "failed": world.job(kind, "COMPLETED_WITH_FAILURES"),
@@ -97,6 +98,12 @@ def test_poke_mode(run: Run) -> None:
 def test_a_list_from_an_upstream_task_is_waited_for(run: Run) -> None:
     assert "up_for_reschedule" in run.history["several"]
     assert [each["job_id"] for each in run.xcom("several")] == [run.jobs["completed"], run.jobs["later"]]
+
+
+def test_a_mapped_operator_starts_jobs_that_a_sensor_waits_for(run: Run) -> None:
+    summaries = run.xcom("exported")
+    assert {each["destination"] for each in summaries} == {"s3://airflow-omics-tests/a/", "s3://airflow-omics-tests/b/"}
+    assert all(each["finished"] == run.world.read_sets for each in summaries)
 
 
 def test_a_mapped_wait(run: Run) -> None:

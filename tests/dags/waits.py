@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from airflow_omics.operators import OmicsStartReadSetExportJobOperator
 from airflow_omics.sensors import OmicsReadSetExportJobSensor
 
 try:
@@ -33,6 +34,21 @@ def waits() -> None:
 
     OmicsReadSetExportJobSensor(task_id="several", job_id=job_ids(), **common)
     OmicsReadSetExportJobSensor.partial(task_id="mapped", **common).expand(job_id=job_ids.override(task_id="mapping")())
+
+    @task
+    def read_sets() -> list[str]:
+        return JOBS["read_sets"]
+
+    export = {"sequence_store_id": store, "role_arn": "arn:aws:iam::123456789012:role/HealthOmics"}
+    started = OmicsStartReadSetExportJobOperator.partial(
+        task_id="started", read_set_ids=read_sets(), wait_for_completion=False, **export
+    ).expand(destination=["s3://airflow-omics-tests/a/", "s3://airflow-omics-tests/b/"])
+
+    @task
+    def flat(ids: Any) -> list[str]:
+        return [job_id for each in ids for job_id in each]
+
+    OmicsReadSetExportJobSensor(task_id="exported", job_id=flat(started.output), **common)
 
     @task(trigger_rule="all_failed")
     def resubmit(read_set_ids: list[str]) -> list[str]:
