@@ -321,7 +321,7 @@ def in_a_process(started: OmicsStartReadSetJobOperator, try_number: int) -> Any:
 def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
     world: World, force: bool, operation: str, number: int
 ) -> None:
-    world.local.configure(job_seconds=0.8, max_concurrent_jobs={"activation": 2})
+    world.local.configure(job_seconds=0.3, max_concurrent_jobs={"activation": 2})
     read_sets = world.local.add_read_sets(world.store, 50, "ARCHIVED")
     started = operator(
         world, ReadSetJobKind.ACTIVATION, read_sets, max_concurrent_jobs=2, force=force, botocore_config=ONE_TRY
