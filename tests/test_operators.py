@@ -237,6 +237,19 @@ def test_a_retry_finds_what_is_running_or_has_succeeded(world: World, ti: TaskIn
     assert set(processed(world, kind).values()) == {1}
 
 
+def test_the_retry_of_an_import_submits_exactly_the_sources_that_failed(fast: World) -> None:
+    bad = fast.sources[1]["sourceFiles"]["source1"]
+    fast.local.fail_read_sets([bad], "Torn")
+    ti = TaskInstance()
+    with pytest.raises(OmicsReadSetJobFailedError, match="Torn"):
+        run(operator(fast, ReadSetJobKind.IMPORT, fast.sources), ti)
+    fast.local.clear_faults()
+    first, second = run(operator(fast, ReadSetJobKind.IMPORT, fast.sources), ti, try_number=2)
+    assert [each["source"] for each in first["failed"]] == [bad]
+    job = fast.omics.get_read_set_import_job(sequenceStoreId=fast.store, id=second["job_id"])
+    assert [(each["sourceFiles"]["source1"], each["status"]) for each in job["sources"]] == [(bad, "FINISHED")]
+
+
 def test_other_runs_tasks_and_map_indexes_start_jobs_of_their_own(fast: World) -> None:
     jobs = set()
     for name, value in (("run_id", "a"), ("run_id", "b"), ("dag_id", "c"), ("task_id", "d"), ("map_index", 5)):
