@@ -91,6 +91,7 @@ class Bulk(LoggingMixin):
                 if covered:
                     self.log.info("%s has %s of the read sets under way already; waiting for it", job, len(covered))
                     self.running[job_id] = None
+                    self.seen[job_id] = job
                     found |= covered
         return found
 

@@ -237,6 +237,14 @@ def test_a_retry_finds_what_is_running_or_has_succeeded(world: World, ti: TaskIn
     assert set(processed(world, kind).values()) == {1}
 
 
+def test_a_retry_returns_the_ids_of_all_jobs_that_are_under_way(world: World, ti: TaskInstance) -> None:
+    read_sets = world.local.add_read_sets(world.store, 100, "ARCHIVED")
+    started = operator(world, ReadSetJobKind.ACTIVATION, read_sets, wait_for_completion=False)
+    first = run(started, ti)
+    assert len(first) == 5
+    assert sorted(run(started, ti, try_number=2)) == sorted(first)
+
+
 def test_the_retry_of_an_import_submits_exactly_the_sources_that_failed(fast: World) -> None:
     bad = fast.sources[1]["sourceFiles"]["source1"]
     fast.local.fail_read_sets([bad], "Torn")
