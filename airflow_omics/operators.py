@@ -26,7 +26,7 @@ from airflow_omics.arguments import (
 )
 from airflow_omics.bulk import Bulk, Source
 from airflow_omics.compat import AirflowException, Context
-from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsTransientError
+from airflow_omics.exceptions import OmicsArgumentError, OmicsReadSetJobFailedError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsExportedObjectsLink, OmicsLink, OmicsSequenceStoresLink
@@ -85,6 +85,8 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     ) -> None:
         super().__init__(**kwargs)
         check_id("sequence_store_id", sequence_store_id)
+        if max_concurrent_jobs is not None and max_concurrent_jobs < 1:
+            raise OmicsArgumentError(f"max_concurrent_jobs is {max_concurrent_jobs}, expected at least 1, or None")
         self.sequence_store_id = sequence_store_id
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval

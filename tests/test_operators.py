@@ -195,13 +195,11 @@ def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind
     assert len(ti.xcoms["failed_job"]) == -(-500 // kind.max_read_sets)
 
     fast.local.clear_faults()
-    before = len(fast.local.calls())
-    summaries = run(operator(fast, kind, read_sets), ti, try_number=2)
-    answered = getattr(fast.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=fast.store)[f"{kind.value}Jobs"]
+    first = {each["job_id"] for each in ti.xcoms["failed_job"]}
+    again = [each for each in run(operator(fast, kind, read_sets), ti, try_number=2) if each["job_id"] not in first]
+    assert sorted(read_set for each in again for read_set in each["finished"]) == bad
+    assert all(each["failed"] == each["unfinished"] == [] for each in again)
     assert processed(fast, kind) == dict.fromkeys(read_sets, 1)
-    assert sum(len(each["finished"]) for each in summaries if each["status"] == "COMPLETED") >= 3
-    assert len(answered) <= 2 * -(-500 // kind.max_read_sets)
-    assert len(fast.local.calls()) > before
 
 
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
@@ -379,6 +377,7 @@ def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
         (ReadSetJobKind.EXPORT, {"destination": "/tmp/x"}, "destination is '/tmp/x'"),
         (ReadSetJobKind.EXPORT, {"role_arn": "HealthOmicsRole"}, "role_arn is 'HealthOmicsRole'"),
         (ReadSetJobKind.ACTIVATION, {"read_set_ids": None}, "read_set_ids is None"),
+        (ReadSetJobKind.ACTIVATION, {"max_concurrent_jobs": 0}, "max_concurrent_jobs is 0"),
         (ReadSetJobKind.IMPORT, {"sources": []}, "sources is []"),
         (ReadSetJobKind.IMPORT, {"sources": [{}]}, "sources[0]['subjectId'] is None"),
         (ReadSetJobKind.IMPORT, {"sources": ["s3://bucket/x"]}, "sources[0] is 's3://bucket/x'"),
