@@ -22,16 +22,14 @@ from typing import Any
 
 from airflow.utils.log.logging_mixin import LoggingMixin
 
-from airflow_omics.exceptions import OmicsRefusedError, OmicsTransientError
+from airflow_omics.exceptions import WAITED_OUT, OmicsEventError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.members import items, texts
+from airflow_omics.polling import JobPoll
 
 Source = Mapping[str, Any]
 """A source item in the form of AWS's Start operations: ``{"readSetId": ...}``, or an import's."""
-
-
-FEW = 3
-"""Up to how many jobs are asked for one by one."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class Bulk(LoggingMixin):
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._poll = JobPoll(self.hook, self.kind, self.sequence_store_id, self.log)
 
     def add(self, sources: Sequence[Source]) -> None:
         """Take sources on, cut into jobs of the size that AWS allows."""
@@ -85,13 +84,13 @@ class Bulk(LoggingMixin):
         """
         found = set()
         for status in ("SUBMITTED", "IN_PROGRESS"):
-            for job_id in self.hook.list_read_set_job_ids(self.kind, self.sequence_store_id, status):
-                job = self.hook.get_read_set_job(self.kind, self.sequence_store_id, job_id)
+            for listed in list(self.hook.list_read_set_jobs(self.kind, self.sequence_store_id, status)):
+                job = self.hook.get_read_set_job(self.kind, self.sequence_store_id, listed.job_id)
                 covered = read_set_ids & {*job.finished, *job.unfinished}
                 if covered:
                     self.log.info("%s has %s of the read sets under way already; waiting for it", job, len(covered))
-                    self.running[job_id] = None
-                    self.seen[job_id] = job
+                    self.running[job.job_id] = None
+                    self.seen[job.job_id] = job
                     found |= covered
         return found
 
@@ -104,7 +103,7 @@ class Bulk(LoggingMixin):
                     self.kind, self.sequence_store_id, chunk.sources, clientToken=self._token(chunk), **self.parameters
                 )
             except OmicsTransientError as error:
-                self.log.warning("%s Nothing is lost; asking again.", error)
+                self.log.warning(WAITED_OUT, error)
                 return
             self.pending.popleft()
             self.running[job.job_id] = chunk
@@ -113,51 +112,67 @@ class Bulk(LoggingMixin):
             self.log.info("%s is %s, with %s read sets", job, job.status, len(chunk.sources))
 
     def look(self) -> None:
-        """Ask for every job that may be over."""
-        surely_open = self._surely_open()
-        for job_id, chunk in list(self.running.items()):
-            if job_id in surely_open:
-                self.unlooked.discard(job_id)
-                continue
-            try:
-                job = self.hook.get_read_set_job(self.kind, self.sequence_store_id, job_id)
-            except OmicsTransientError as error:
-                self.log.warning("%s Nothing is lost; asking again.", error)
-                continue
-            self.seen[job_id] = job
-            is_first_look = job_id in self.unlooked
-            self.unlooked.discard(job_id)
-            if not job.is_status_known:
-                self.log.warning("%s has a status unknown to this version: %r. Waiting on.", job, job.status)
-            verdict = job.verdict(accept_partial_failure=self.accept_partial_failure)
-            if verdict is Verdict.WAITING:
-                continue
-            del self.running[job_id]
-            # What is over moments after Start answered was over before: no job is that fast. And an attempt starts
-            # the same work at most once more than the attempts before it did, whatever AWS answers.
-            was_over = is_first_look and chunk is not None and len(chunk.after) < self.earlier_attempts
-            if verdict is Verdict.FAILED and chunk is not None and was_over:
-                rest = tuple(source for source in chunk.sources if not _names(source) & _done(job, chunk))
-                self.log.info("%s ended %s in an earlier attempt; starting %s again", job, job.status, len(rest))
-                self.superseded.add(job_id)
-                if rest:
-                    self.pending.appendleft(Chunk(rest, (*chunk.after, job_id)))
-            self.start()  # at once, and not when all have been asked for, which takes its time
+        """Ask for every job that may be over; a place that one leaves is filled at once."""
+        surely_open = self._poll.find_open(self.running)
+        self.unlooked -= surely_open
+        for job in self._poll.get([job_id for job_id in self.running if job_id not in surely_open]):
+            self.take(job)
+            self.start()
 
-    def _surely_open(self) -> set[str]:
-        """Return jobs that need no Get now: two Lists say it of all, in a page each, since quotas keep them few."""
-        if len(self.running) <= FEW:
-            return set()
+    def take(self, job: ReadSetJob) -> None:
+        """Take notice of what AWS says of a running job."""
+        self.seen[job.job_id] = job
+        is_first_look = job.job_id in self.unlooked
+        self.unlooked.discard(job.job_id)
+        verdict = job.verdict(accept_partial_failure=self.accept_partial_failure)
+        if verdict is Verdict.WAITING:
+            return
+        chunk = self.running.pop(job.job_id)
+        # What is over moments after Start answered was over before: no job is that fast. And an attempt starts
+        # the same work at most once more than the attempts before it did, whatever AWS answers.
+        was_over = is_first_look and chunk is not None and len(chunk.after) < self.earlier_attempts
+        if verdict is Verdict.FAILED and chunk is not None and was_over:
+            rest = tuple(source for source in chunk.sources if not _names(source) & _done(job, chunk))
+            self.log.info("%s ended %s in an earlier attempt; starting %s again", job, job.status, len(rest))
+            self.superseded.add(job.job_id)
+            if rest:
+                self.pending.appendleft(Chunk(rest, (*chunk.after, job.job_id)))
+
+    def remember(self) -> dict[str, Any]:
+        """Return, as JSON, what a task that leaves has to take up again with :meth:`take_up`."""
+        return {
+            "parameters": dict(self.parameters),
+            "pending": [{"sources": list(chunk.sources), "after": list(chunk.after)} for chunk in self.pending],
+            "jobs": [job.summary() for job in self.seen.values()],
+            "running": list(self.running),
+            "superseded": list(self.superseded),
+            "total": self.total,
+        }
+
+    def take_up(self, memory: object) -> None:
+        """
+        Take up what :meth:`remember` told.
+
+        :raises OmicsEventError: It cannot be that.
+        """
         try:
-            # In this order: a job that moves on in between is in the second list.
-            return {
-                job_id
-                for status in (JobStatus.SUBMITTED, JobStatus.IN_PROGRESS)
-                for job_id in self.hook.list_read_set_job_ids(self.kind, self.sequence_store_id, status)
-            }
-        except OmicsRefusedError as error:
-            self.log.debug("Asking for every job by itself: %s", error)
-            return set()
+            if not isinstance(memory, Mapping) or not isinstance(memory.get("total"), int):
+                raise ValueError("total is missing")
+            self.parameters = {str(name): str(value) for name, value in dict(memory.get("parameters", {})).items()}
+            for chunk in items(memory, "pending"):
+                self.pending.append(Chunk(tuple(items(chunk, "sources")), tuple(texts(chunk, "after"))))
+            jobs = [ReadSetJob.from_summary(summary) for summary in items(memory, "jobs")]
+            self.seen = {job.job_id: job for job in jobs}
+            self.running = dict.fromkeys(texts(memory, "running"))
+            if not self.running.keys() <= self.seen.keys() or not all(chunk.sources for chunk in self.pending):
+                raise ValueError("a job or a source is missing")
+            self.superseded = set(texts(memory, "superseded"))
+            self.total = memory["total"]
+        except (AttributeError, TypeError, ValueError) as error:
+            raise OmicsEventError(
+                f"What this task remembered while it was deferred cannot be right: {memory!r:.200} ({error}). "
+                "A retry of the task finds its jobs again."
+            ) from error
 
     @property
     def is_over(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -16,32 +17,41 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotocoreConnectionError,
 )
-from botocore.parsers import ResponseParserError
 
 from airflow_omics.compat import AirflowException, AirflowFailException, Context
 from airflow_omics.jobs import FailedReadSet, ReadSetJob
 
+if TYPE_CHECKING:
+    from botocore.parsers import ResponseParserError
+
 NAMED_WITH_MESSAGE = 5
 """How many failed read sets of one job an error shows with AWS's message; the others are named by id."""
 
+WAITED_OUT = "%s Nothing is lost; asking again."
+"""How the log says that an error is waited out."""
+
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_TRANSIENT_CODES = _EXPIRED | {
-    "IDPCommunicationError",  # STS could not reach the identity provider of a web identity
-    "InternalServerException",
-    "PriorRequestNotComplete",
+_THROTTLING = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
-    "RequestTimeout",
-    "RequestTimeoutException",
     "RequestThrottled",
     "RequestThrottledException",
-    "ServiceQuotaExceededException",  # Start* only: a job of somebody's has to end first
-    "ServiceUnavailable",
     "SlowDown",
     "Throttling",
     "ThrottledException",
     "ThrottlingException",
     "TooManyRequestsException",
+}
+_TRANSIENT_CODES = {
+    *_EXPIRED,
+    *_THROTTLING,
+    "IDPCommunicationError",  # STS could not reach the identity provider of a web identity
+    "InternalServerException",
+    "PriorRequestNotComplete",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceQuotaExceededException",  # Start* only: a job of somebody's has to end first
+    "ServiceUnavailable",
 }
 _TRANSIENT_HTTP = {408, 429}  # and every 5xx
 _TRANSIENT_BOTOCORE = (
@@ -50,7 +60,6 @@ _TRANSIENT_BOTOCORE = (
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
-    ResponseParserError,  # the body was not what the service sends: something between us and AWS answered
 )
 
 
@@ -101,9 +110,18 @@ class OmicsResponseError(OmicsRequestError):
     """AWS answered something that is not of the form its service model describes."""
 
 
+class OmicsEventError(AirflowException):
+    """A deferred task was woken with an event that its trigger cannot have sent."""
+
+
 def are_credentials_expired(error: Exception) -> bool:
     """Tell whether ``error`` goes away with credentials taken up anew."""
     return isinstance(error, CredentialRetrievalError) or (isinstance(error, ClientError) and _code(error) in _EXPIRED)
+
+
+def is_throttling(response: Mapping[str, Any]) -> bool:
+    """Tell whether an answer, as botocore parses it, says that there are too many calls."""
+    return response.get("Error", {}).get("Code") in _THROTTLING or _http_status(response) == 429
 
 
 def is_transient(error: Exception) -> bool:
@@ -113,11 +131,15 @@ def is_transient(error: Exception) -> bool:
     Sources: the service model's ``retryable`` traits and HTTP codes, botocore's own list for its standard retry mode.
     """
     if isinstance(error, ClientError):
-        http = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        http = _http_status(error.response)
         return _code(error) in _TRANSIENT_CODES or http in _TRANSIENT_HTTP or http >= 500
     if isinstance(error, SSLError):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)  # a wrong CA stays wrong; a broken handshake does not
-    return isinstance(error, _TRANSIENT_BOTOCORE)
+    # Here, since importing it takes 0.1 s, which would block the triggerer's event loop.
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+
+    # The latter: the body was not what the service sends; something between us and AWS answered.
+    return isinstance(error, (*_TRANSIENT_BOTOCORE, ResponseParserError))
 
 
 def explain(
@@ -160,6 +182,10 @@ def _advice(code: str, operation: str) -> str:
     if code == "ValidationException":
         return "Check sequence_store_id and job_id: both are text of 10 to 36 digits."
     return "Check the Airflow connection: its credentials, account and region."
+
+
+def _http_status(response: Mapping[str, Any]) -> int:
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _code(error: ClientError) -> str:

@@ -21,6 +21,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": name, "python-modules": ["airflow_omics.hooks"]}],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_omics.sensors"]}],
+        "triggers": [{"integration-name": name, "python-modules": ["airflow_omics.triggers"]}],
         "operators": [{"integration-name": name, "python-modules": ["airflow_omics.operators"]}],
         "extra-links": [
             "airflow_omics.links.OmicsExportedObjectsLink",

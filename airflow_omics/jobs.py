@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Any
+
+from airflow_omics.members import iso_time, items, text, texts, time, to_iso
+
+UNKNOWN_STATUS = "%s has a status unknown to this version: %r. Waiting on."
+"""How the log says so, with the job and the status."""
 
 
 class JobStatus(StrEnum):
@@ -74,6 +79,18 @@ class ReadSetJobKind(Enum):
         kind.max_concurrent_jobs = max_jobs
         return kind
 
+    @classmethod
+    def parse(cls, word: object) -> ReadSetJobKind:
+        """
+        Return the kind that a word from outside names.
+
+        :raises ValueError: It names none.
+        """
+        for kind in cls:
+            if kind.value == word:
+                return kind
+        raise ValueError(f"kind is {word!r:.80}, expected one of {', '.join(kind.value for kind in cls)}")
+
     def operation(self, verb: str) -> str:
         """Name an AWS operation on jobs of this kind: ``Start``, ``Get`` or ``List``."""
         return f"{verb}ReadSet{self.value.capitalize()}Job{'s' if verb == 'List' else ''}"
@@ -135,26 +152,22 @@ class ReadSetJob:
         :param job_id: The job asked for; None if the response is what tells it.
         :raises ValueError: A member is missing, of the wrong type, or speaks of another job; the message names it.
         """
-        job_id = job_id or _text(response, "id")
+        job_id = job_id or text(response, "id")
         if not job_id:
             raise ValueError("id is missing")
         for member, asked in (("id", job_id), ("sequenceStoreId", sequence_store_id)):
-            if _text(response, member) not in (asked, None):
+            if text(response, member) not in (asked, None):
                 raise ValueError(f"{member} is {response[member]!r}, expected {asked!r}, the one asked for")
-        status = _text(response, "status")
+        status = text(response, "status")
         if not status:
             raise ValueError(f"status is missing; the response has {sorted(response) or 'no members'}")
-        items = response.get(kind.items_key)
-        if not isinstance(items, list | None):
-            raise ValueError(f"{kind.items_key} is {items!r:.80}, expected a list")
-
         finished: list[str | None] = []
         failed: list[FailedReadSet] = []
         unfinished: list[str] = []
-        for index, item in enumerate(items or ()):
+        for index, item in enumerate(items(response, kind.items_key)):
             try:
                 read_set_id, source = _item_names(kind, item)
-                item_status, message = _text(item, "status"), _text(item, "statusMessage")
+                item_status, message = text(item, "status"), text(item, "statusMessage")
             except ValueError as error:
                 raise ValueError(f"{kind.items_key}[{index}]: {error}") from None
             if item_status == "FINISHED":
@@ -169,13 +182,48 @@ class ReadSetJob:
             job_id=job_id,
             sequence_store_id=sequence_store_id,
             status=JobStatus(status) if status in _VERDICTS else status,
-            status_message=_text(response, "statusMessage"),
-            destination=_text(response, "destination"),
-            creation_time=_time(response, "creationTime"),
-            completion_time=_time(response, "completionTime"),
+            status_message=text(response, "statusMessage"),
+            destination=text(response, "destination"),
+            creation_time=time(response, "creationTime"),
+            completion_time=time(response, "completionTime"),
             finished=tuple(finished),
             failed=tuple(failed),
             unfinished=tuple(unfinished),
+        )
+
+    @classmethod
+    def from_summary(cls, summary: object) -> ReadSetJob:
+        """
+        Take up again what :meth:`summary` told: out of a trigger's event, or out of a database.
+
+        :raises ValueError: It is no summary; the message names what is wrong in it.
+        """
+        if not isinstance(summary, Mapping):
+            raise ValueError(f"{summary!r:.80} is no summary of a job")
+        kind, status = ReadSetJobKind.parse(summary.get("kind")), text(summary, "status")
+        job_id, sequence_store_id = text(summary, "job_id"), text(summary, "sequence_store_id")
+        if not (job_id and sequence_store_id and status):
+            raise ValueError("job_id, sequence_store_id or status is missing")
+        failed = []
+        for item in items(summary, "failed"):
+            if not isinstance(item, Mapping):
+                raise ValueError(f"failed holds {item!r:.80}, expected structures")
+            failed.append(FailedReadSet(*(text(item, name) for name in ("read_set_id", "message", "source"))))
+        finished = items(summary, "finished")
+        if not all(isinstance(each, str | None) for each in finished):
+            raise ValueError(f"finished is {finished!r:.80}, expected a list of texts")
+        return cls(
+            kind=kind,
+            job_id=job_id,
+            sequence_store_id=sequence_store_id,
+            status=JobStatus(status) if status in _VERDICTS else status,
+            status_message=text(summary, "status_message"),
+            destination=text(summary, "destination"),
+            creation_time=iso_time(summary, "creation_time"),
+            completion_time=iso_time(summary, "completion_time"),
+            finished=tuple(finished),
+            failed=tuple(failed),
+            unfinished=tuple(texts(summary, "unfinished")),
         )
 
     @property
@@ -204,8 +252,8 @@ class ReadSetJob:
             "status": str(self.status),
             "status_message": self.status_message,
             "destination": self.destination,
-            "creation_time": _iso(self.creation_time),
-            "completion_time": _iso(self.completion_time),
+            "creation_time": to_iso(self.creation_time),
+            "completion_time": to_iso(self.completion_time),
             "finished": list(self.finished),
             "failed": [item.summary(self.kind) for item in self.failed],
             "unfinished": list(self.unfinished),
@@ -237,28 +285,10 @@ def _item_names(kind: ReadSetJobKind, item: Any) -> tuple[str | None, str | None
     """Return an item's read set id and, for an import, its first source file."""
     if not isinstance(item, Mapping):
         raise ValueError(f"{item!r:.80} is no structure")
-    read_set_id, source = _text(item, kind.item_id_key), None
+    read_set_id, source = text(item, kind.item_id_key), None
     if kind is ReadSetJobKind.IMPORT:
         files = item.get("sourceFiles")
-        source = _text(files, "source1") if isinstance(files, Mapping) else None
+        source = text(files, "source1") if isinstance(files, Mapping) else None
     if not (source or read_set_id):
         raise ValueError(f"{kind.item_id_key} is missing")
     return read_set_id, source
-
-
-def _text(structure: Mapping[str, Any], member: str) -> str | None:
-    value = structure.get(member)
-    if not isinstance(value, str | None):
-        raise ValueError(f"{member} is {value!r:.80}, expected text")
-    return value
-
-
-def _time(structure: Mapping[str, Any], member: str) -> datetime | None:
-    value = structure.get(member)
-    if not isinstance(value, datetime | None):
-        raise ValueError(f"{member} is {value!r:.80}, expected a time")
-    return value
-
-
-def _iso(time: datetime | None) -> str | None:
-    return time.astimezone(UTC).isoformat() if time else None

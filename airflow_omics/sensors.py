@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import random
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_omics import events
 from airflow_omics.arguments import check_id, check_ids, is_list, parse_id, parse_ids
-from airflow_omics.compat import Context, PokeReturnValue
-from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsTransientError
+from airflow_omics.compat import (
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    Context,
+    PokeReturnValue,
+    conf,
+)
+from airflow_omics.exceptions import WAITED_OUT, OmicsReadSetJobFailedError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.polling import FEW, JobPoll
+from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 SHORTEST_RESCHEDULE = 10
 """Seconds below which rescheduling is a race: measured on Airflow 3.3.2 with the LocalExecutor at 5 s."""
-
-OUTAGE = 3
-"""How many jobs of a list in a row, from the first, AWS must have said nothing of for the look to be given up."""
 
 
 class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
@@ -39,6 +49,8 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
     :param sequence_store_id: The sequence store of the jobs: 10 to 36 digits. (templated)
     :param job_id: The job: 10 to 36 digits; or a list of jobs of the same kind and store. (templated)
     :param accept_partial_failure: Let COMPLETED_WITH_FAILURES succeed; the summary still names the failures.
+    :param deferrable: Wait in the triggerer, whatever the ``mode``; all waits of a kind, store and connection share a
+        few calls a round there. By default what ``[operators] default_deferrable`` in Airflow's configuration says.
     :param mode: ``reschedule`` (the default) frees the worker between two looks, ``poke`` holds it.
     :param poke_interval: Seconds, or a timedelta, between two looks. Below 10 s in reschedule mode is unsafe.
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own. (templated)
@@ -55,12 +67,13 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
     template_fields: Sequence[str] = aws_template_fields("sequence_store_id", "job_id", "botocore_config")
     ui_color = "#d5eae3"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, and the public face
         self,
         *,
         sequence_store_id: str,
         job_id: str | Sequence[str],
         accept_partial_failure: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         mode: str = "reschedule",
         poke_interval: timedelta | float = 60,
         **kwargs: Any,
@@ -71,13 +84,64 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         self.sequence_store_id = sequence_store_id
         self.job_id = job_id
         self.accept_partial_failure = accept_partial_failure
+        self.deferrable = deferrable
+        self._event: tuple[object] | None = None
         self._warn_of_short_interval()
+
+    def execute(self, context: Context) -> Any:
+        """Wait, in the way that ``mode`` and ``deferrable`` say."""
+        return self._defer(context, time.time()) if self.deferrable else super().execute(context)
+
+    def execute_complete(self, context: Context, event: object = None, since: object = None) -> Any:
+        """
+        Go on with what the trigger told, as after a look at AWS.
+
+        :param since: When the wait began, in seconds since the epoch.
+        """
+        self._event = (event,)
+        return self._defer(context, since if isinstance(since, int | float) else time.time())
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Do what Airflow does, with the same outcome on all its versions and in all modes."""
+        if next_method == "execute_complete":
+            # Airflow's own way would make every error a skip when soft_fail is set, and poke mode does not.
+            return self.execute_complete(context, **(next_kwargs or {}))
+        if "timeout" in str((next_kwargs or {}).get("error", "")).lower():
+            return self._defer(context, -math.inf)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _defer(self, context: Context, since: float) -> Any:
+        """Look once, as Airflow does in reschedule mode; if it is not over, leave the rest to the triggerer."""
+        self.mode = "reschedule"
+        try:
+            return super().execute(context)
+        except AirflowRescheduleException:
+            left = since + self.timeout - time.time()
+        if left <= 0:
+            message = f"Sensor has timed out; it waited longer than the specified timeout of {self.timeout} seconds."
+            raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
+        trigger = OmicsReadSetJobTrigger(
+            kind=self.kind.value,
+            sequence_store_id=parse_id("sequence_store_id", self.sequence_store_id),
+            job_ids=parse_ids("job_id", self.job_id),
+            poll_interval=self.poke_interval,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=self.botocore_config,
+        )
+        return self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"since": since},
+            timeout=timedelta(seconds=left),
+        )
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once at every job."""
         store = parse_id("sequence_store_id", self.sequence_store_id)
         ids = parse_ids("job_id", self.job_id)
-        seen = self._look_at_all(store, list(dict.fromkeys(ids)))
+        seen = self._told(store, ids) or self._look(store, list(dict.fromkeys(ids)))
         jobs = [seen[job_id] for job_id in ids if job_id in seen]
         verdicts = {job: job.verdict(accept_partial_failure=self.accept_partial_failure) for job in jobs}
         if len(jobs) < len(ids) or Verdict.WAITING in verdicts.values():
@@ -90,42 +154,45 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
             raise error
         return PokeReturnValue(is_done=True, xcom_value=result)
 
-    def _look_at_all(self, sequence_store_id: str, job_ids: list[str]) -> dict[str, ReadSetJob]:
+    def _told(self, sequence_store_id: str, job_ids: Sequence[str]) -> Mapping[str, ReadSetJob]:
+        """Return the jobs that the trigger told of, if one woke this task."""
+        if self._event is None:
+            return {}
+        (event,), self._event = self._event, None
+        return events.parse(event, self.kind, sequence_store_id, job_ids)
+
+    def _look(self, sequence_store_id: str, job_ids: list[str]) -> Mapping[str, ReadSetJob]:
         """
         Return what AWS says of these jobs; one that it could not say anything of now is left out.
 
-        Throttling hits single calls, so those are made again as long as others succeed; else a long list would
-        never be seen whole.
+        When it is clear that the wait goes on, no more is asked, but for a few jobs by chance: so one that does
+        not exist is found before all the others are over.
         """
-        seen: dict[str, ReadSetJob] = {}
-        while True:
-            missed = []
-            for asked, job_id in enumerate(job_ids, 1):
-                try:
-                    seen[job_id] = self._look(sequence_store_id, job_id)
-                except OmicsTransientError as error:
-                    self.log.warning("%s Nothing is lost; asking again.", error)
-                    missed.append(job_id)
-                if len(missed) == asked == OUTAGE:
-                    return seen
-            if len(missed) in (0, len(job_ids)):
-                return seen
-            job_ids = missed
-
-    def _look(self, sequence_store_id: str, job_id: str) -> ReadSetJob:
-        job = self.hook.get_read_set_job(self.kind, sequence_store_id, job_id)
-        said = f" ({job.status_message})" if job.status_message else ""
-        self.log.info("%s: %s, %s%s", job, job.status, job.progress, said)
-        if not job.is_status_known:
-            self.log.warning("%s has a status unknown to this version: %r. Waiting on.", job, job.status)
-        return job
+        poll = JobPoll(self.hook, self.kind, sequence_store_id, self.log)
+        try:
+            surely_open = poll.find_open(job_ids)
+        except OmicsTransientError as error:
+            self.log.warning(WAITED_OUT, error)
+            return {}
+        to_ask = [job_id for job_id in job_ids if job_id not in surely_open]
+        if surely_open:
+            self.log.info("%s of %s %s jobs are not over", len(surely_open), len(job_ids), self.kind.value)
+            to_ask = random.sample(to_ask, min(FEW, len(to_ask)))
+        seen = {}
+        for job in poll.get(to_ask):
+            said = f" ({job.status_message})" if job.status_message else ""
+            self.log.info("%s: %s, %s%s", job, job.status, job.progress, said)
+            seen[job.job_id] = job
+            if len(to_ask) > FEW and job.verdict() is Verdict.WAITING:
+                break
+        return seen
 
     def _warn_of_short_interval(self) -> None:
         shortest = self.poke_interval
         if self.exponential_backoff:  # the first interval may be half of poke_interval, and none exceeds max_wait
             longest = self.max_wait.total_seconds() if self.max_wait else shortest
             shortest = min(shortest / 2, longest)
-        if self.mode == "reschedule" and shortest < SHORTEST_RESCHEDULE:
+        if self.mode == "reschedule" and not self.deferrable and shortest < SHORTEST_RESCHEDULE:
             warnings.warn(
                 f"Task {self.task_id!r}: a poke_interval under {SHORTEST_RESCHEDULE} s in reschedule mode can make "
                 "Airflow fail the task: it may be queued again before the process of the last poke is seen to have "

@@ -114,7 +114,7 @@ def read_sets() -> None:
         return uris
 
     store = create_store()
-    # An operator that waits itself ...
+    # An operator that waits itself, one that waits in the triggerer ...
     imported = OmicsStartReadSetImportJobOperator(
         task_id="import",
         sequence_store_id=store,
@@ -124,7 +124,7 @@ def read_sets() -> None:
     ).output
     archived = archive(imported)
     active = OmicsStartReadSetActivationJobOperator(
-        task_id="activate", sequence_store_id=store, read_set_ids=archived, poll_interval=5
+        task_id="activate", sequence_store_id=store, read_set_ids=archived, poll_interval=5, deferrable=True
     )
     # ... and one that only starts, with a sensor that frees its worker between two looks.
     export = OmicsStartReadSetExportJobOperator(

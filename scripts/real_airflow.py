@@ -12,7 +12,7 @@ import sys
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,10 +57,11 @@ class RealAirflow:
     def __enter__(self) -> Self:
         """Make the database, start every component, and wait until the API answers."""
         with self._stack:
+            self._stack.callback(self._stop_all)
             with (self.home / "migrate.log").open("wb") as log:
                 subprocess.run([_airflow(), "db", "migrate"], env=self._env, stdout=log, stderr=log, check=True)
             for name in self._components:
-                self._processes[name] = self._stack.enter_context(self._component(name))
+                self._start(name)
             self._wait_until_up()
             self._stack = self._stack.pop_all()
         return self
@@ -71,6 +72,13 @@ class RealAirflow:
         """Stop everything."""
         self._stack.close()
         self._http.close()
+
+    def kill_and_restart(self, name: str) -> None:
+        """Kill a component with all its processes (SIGKILL), and start it anew."""
+        process = self._processes[name]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._start(name)
 
     def check_processes(self) -> None:
         """Raise if a component has ended."""
@@ -114,22 +122,28 @@ class RealAirflow:
 
     def task_states(self, dag_id: str, run: str) -> dict[str, str]:
         """Return the state of each task of a run, ``None`` before it is scheduled; ``task[0]`` is a mapped one."""
-        found = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances")["task_instances"]
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances"
+        found: list[Any] = []
+        while page := self._call("GET", path, params={"limit": 100, "offset": len(found)})["task_instances"]:
+            found += page
         return {_label(each): str(each["state"]) for each in found}
 
-    def xcom(self, dag_id: str, run: str, task: str, key: str = "return_value") -> Any:
+    def xcom(self, dag_id: str, run: str, task: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return what a task pushed."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"
-        return self._call("GET", path, params={"deserialize": True})["value"]
+        return self._call("GET", path, params={"deserialize": True, "map_index": map_index})["value"]
 
     def task_log(self, task: str) -> str:
         """Return the logs of a task, of all runs and tries."""
         return "\n".join(log.read_text() for log in sorted(self.home.glob(f"logs/**/task_id={task}/*.log")))
 
-    @contextmanager
-    def _component(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.home / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
+    def component_log(self, name: str) -> str:
+        """Return what a component has printed."""
+        return (self.home / f"{name}.log").read_text()
+
+    def _start(self, name: str) -> None:
+        with (self.home / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
                 [_airflow(), name],
                 env=self._env,
                 cwd=self.home,
@@ -138,10 +152,10 @@ class RealAirflow:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            try:
-                yield process
-            finally:
-                _stop(process)
+
+    def _stop_all(self) -> None:
+        for process in reversed(self._processes.values()):
+            _stop(process)
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -33,6 +34,12 @@ from airflow_omics.sensors import (
     OmicsReadSetImportJobSensor,
     OmicsReadSetJobSensor,
 )
+from airflow_omics.triggers import OmicsReadSetJobTrigger
+
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:
+    from airflow.exceptions import TaskDeferred
 
 pytest_plugins = ["airflow_omics.local.pytest_plugin"]
 
@@ -115,6 +122,15 @@ class World:
         arguments.setdefault("sequence_store_id", self.store)
         return SENSORS[kind](job_id=job_id, **arguments)
 
+    def end(self, job_id: str, status: str) -> None:
+        """Bring a job that has begun to its end."""
+        if status == "CANCELLED":
+            self.local.cancel_job(job_id)
+        failing = {"FAILED": 3, "COMPLETED_WITH_FAILURES": 1}.get(status, 0)
+        self.local.fail_read_sets(self.read_sets[:failing], "Bad reads")
+        self.local.advance(JOB_SECONDS)
+        self.local.clear_faults()
+
     def status(self, kind: ReadSetJobKind, job_id: str) -> str:
         """Return what Get says of a job."""
         get = getattr(self.omics, f"get_read_set_{kind.value}_job")
@@ -139,6 +155,40 @@ class TaskInstance:
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self._first_reschedule
+
+
+def wake(task: Any, deferred: TaskDeferred, ti: TaskInstance, event: Any = ...) -> Any:
+    """
+    Do with a deferred task what the triggerer and the worker do; everything goes through JSON on the way.
+
+    :param event: What the trigger tells; without it the trigger really runs.
+    """
+    classpath, arguments = json.loads(json.dumps(deferred.trigger.serialize()))
+    trigger = OmicsReadSetJobTrigger(**arguments)
+    assert classpath == f"{type(trigger).__module__}.{type(trigger).__name__}"
+    told = asyncio.run(first_event(trigger)) if event is ... else event
+    kwargs = json.loads(json.dumps({**(deferred.kwargs or {}), "event": told}))
+    return task.resume_execution(deferred.method_name, kwargs, {"ti": ti})
+
+
+def through_triggerer(task: Any, ti: TaskInstance) -> Any:
+    """Execute a task, as often deferred and woken as it takes."""
+    try:
+        return task.execute({"ti": ti})
+    except TaskDeferred as left:
+        deferred = left
+    while True:
+        try:
+            return wake(task, deferred, ti)
+        except TaskDeferred as left:
+            deferred = left
+
+
+async def first_event(trigger: OmicsReadSetJobTrigger, seconds: float = 60) -> Any:
+    async with asyncio.timeout(seconds):
+        async for event in trigger.run():
+            return event.payload
+    raise AssertionError("The trigger ended without an event")
 
 
 @cache  # making a client takes longer than most tests

@@ -1,4 +1,4 @@
-"""Reschedule-mode waits under a real scheduler: LocalExecutor, API server, SQLite."""
+"""Waits under a real scheduler and triggerer: LocalExecutor, API server, SQLite."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 
 DAG = "waits"
+WAITING = {"several", "exported", "deferred", "deferred_failed", "deferred_skipped", "deferred_export"}
+"""What waits until the time of local HealthOmics is moved on."""
+
 TEN_FAULTS: list[dict[str, Any]] = [
     {"error": "ThrottlingException"},
     {"error": "InternalServerException"},
@@ -38,10 +41,14 @@ class Run:
         self.jobs = jobs
         self.id = airflow.trigger(DAG)
         self.history: dict[str, list[str]] = {}
+        left: set[str] = set()
         for task, state in airflow.watch(DAG, self.id, seconds=180):
             self.history.setdefault(task, []).append(state)
-            if task in ("several", "exported") and state == "up_for_reschedule":
-                world.local.advance(JOB_SECONDS)
+            if task in WAITING and state in ("up_for_reschedule", "deferred"):
+                left.add(task)
+                if left == WAITING:
+                    airflow.kill_and_restart("triggerer")
+                    world.local.advance(JOB_SECONDS)
 
     def xcom(self, task: str, key: str = "return_value") -> Any:
         return self.airflow.xcom(DAG, self.id, task, key)
@@ -60,15 +67,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "completed": world.job(kind, "COMPLETED"),
             "later": world.start(kind),
         }
+        world.local.fail_read_sets((torn := world.local.add_read_sets(world.store, 2))[:1], "Torn")
+        jobs["bad"] = world.start(kind, torn)
         faulty: dict[str, Any] = {"operation": kind.operation("Get"), "path_contains": jobs["faulty"]}
         for fault in TEN_FAULTS:
             local.add_fault(times=1, **faulty, **fault)
         patch.setenv("OMICS_TEST_JOBS", json.dumps(jobs))
         home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
         # Lets the scheduler hear of a poke's end before a short interval is over.
-        settings = {"workers__min_heartbeat_interval": 1}
-        components = ("scheduler", "dag-processor", "api-server")
-        with RealAirflow(home, dags, local.connection, settings, components) as airflow:
+        settings: dict[str, Any] = {"workers__min_heartbeat_interval": 1}
+        settings |= {"triggerer__job_heartbeat_sec": 1, "triggerer__triggerer_health_check_threshold": 5}
+        with RealAirflow(home, dags, local.connection, settings) as airflow:
             yield Run(airflow, world, jobs)
 
 
@@ -104,6 +113,22 @@ def test_a_mapped_operator_starts_jobs_that_a_sensor_waits_for(run: Run) -> None
     summaries = run.xcom("exported")
     assert {each["destination"] for each in summaries} == {"s3://airflow-omics-tests/a/", "s3://airflow-omics-tests/b/"}
     assert all(each["finished"] == run.world.read_sets for each in summaries)
+
+
+def test_deferred_waits_survive_a_triggerer_that_is_killed(run: Run) -> None:
+    assert [
+        run.history[task][-1] for task in ("deferred", "deferred_failed", "deferred_skipped", "deferred_export")
+    ] == [
+        "success",
+        "failed",
+        "skipped",
+        "success",
+    ]
+    assert "up_for_retry" not in run.history["deferred_failed"]
+    assert run.xcom("deferred")["job_id"] == run.jobs["later"]
+    assert run.xcom("deferred_failed", "failed_job")["status"] == "COMPLETED_WITH_FAILURES"
+    assert "1 of 2 read sets failed" in run.airflow.task_log("deferred_failed")
+    assert run.xcom("deferred_export")[0]["finished"] == run.world.read_sets
 
 
 def test_a_mapped_wait(run: Run) -> None:

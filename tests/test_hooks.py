@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from conftest import World
+from conftest import TaskInstance, World
 
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
@@ -199,6 +200,35 @@ def test_calls_of_one_operation_are_spaced(world: World, monkeypatch: pytest.Mon
     hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
     for _ in range(7):
         hook.get_read_set_export_job(world.store, job_id)  # none is throttled
+
+
+def test_botocores_retries_take_their_turns_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    world.local.add_fault(operation="GetReadSetExportJob", error="InternalServerException", rate=0.5)
+    monkeypatch.setenv("AIRFLOW__OMICS__CALLS_PER_SECOND", "20")
+    hooks = [OmicsHook(config={"retries": {"mode": "standard", "total_max_attempts": 5}}) for _ in range(4)]
+    with ThreadPoolExecutor(len(hooks)) as pool:
+        list(pool.map(lambda hook: hook.get_read_set_export_job(world.store, job_id), hooks))
+    times = [call["time"] for call in world.local.calls() if call["operation"] == "GetReadSetExportJob"]
+    assert len(times) > 4
+    assert (max(times) - min(times)) / (len(times) - 1) >= 1 / 20
+
+
+def test_throttling_makes_calls_rarer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__OMICS__CALLS_PER_SECOND", "50")
+    hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
+    world.local.add_fault(operation="GetReadSetImportJob", error="ThrottlingException")
+    for _ in range(8):
+        with pytest.raises(ClientError):
+            hook.get_read_set_import_job(world.store, JOB)
+    times = [call["time"] for call in world.local.calls() if call["operation"] == "GetReadSetImportJob"]
+    assert times[-1] - times[-2] > 3 / 50
+
+
+def test_aws_is_told_who_calls(world: World, ti: TaskInstance) -> None:
+    sensor = world.sensor(ReadSetJobKind.EXPORT, world.job(ReadSetJobKind.EXPORT, "COMPLETED"))
+    sensor.execute({"ti": ti})
+    assert "Caller/OmicsReadSetExportJobSensor" in sensor.hook.conn.meta.config.user_agent_extra
 
 
 @pytest.mark.parametrize("rate", ["0", "-1"])

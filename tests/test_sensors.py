@@ -211,9 +211,43 @@ def test_one_throttled_job_does_not_hide_that_another_does_not_exist(world: Worl
 
 def test_a_look_at_a_list_is_given_up_in_an_outage(world: World, ti: TaskInstance) -> None:
     jobs = [world.job(ReadSetJobKind.EXPORT, "COMPLETED") for _ in range(10)]
-    world.local.add_fault(error="InternalServerException")
-    assert is_waiting(world.sensor(ReadSetJobKind.EXPORT, jobs, botocore_config=ONE_TRY), ti)
+    sensor = world.sensor(ReadSetJobKind.EXPORT, jobs, botocore_config=ONE_TRY, mode="poke")
+    world.local.add_fault(operation="GetReadSetExportJob", error="InternalServerException")
+    assert not sensor.poke({"ti": ti})
     assert world.local.call_counts()["GetReadSetExportJob"] == 3
+    world.local.add_fault(operation="ListReadSetExportJobs", error="InternalServerException")
+    assert not sensor.poke({"ti": ti})
+    assert world.local.call_counts()["GetReadSetExportJob"] == 3
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_500_jobs_are_not_500_calls_a_look(world: World, ti: TaskInstance, mode: str) -> None:
+    jobs = [world.start(ReadSetJobKind.EXPORT, world.read_sets[:1]) for _ in range(500)]
+    sensor = world.sensor(ReadSetJobKind.EXPORT, jobs, mode=mode)
+    before = sum(world.local.call_counts().values())
+    assert is_waiting(sensor, ti)
+    assert sum(world.local.call_counts().values()) - before <= 6
+    world.local.advance(JOB_SECONDS)
+    last = world.start(ReadSetJobKind.EXPORT)
+    sensor.job_id = [*jobs, last]
+    before = sum(world.local.call_counts().values())
+    assert is_waiting(sensor, ti)  # one job that is not over decides
+    assert sum(world.local.call_counts().values()) - before <= 5
+    world.local.advance(JOB_SECONDS)
+    assert len(run(sensor, ti)) == 501
+    assert world.local.call_counts()["GetReadSetExportJob"] <= 501 + 3
+
+
+def test_a_job_that_does_not_exist_is_found_while_the_others_run(world: World, ti: TaskInstance) -> None:
+    jobs = [world.start(ReadSetJobKind.EXPORT) for _ in range(6)]
+    with pytest.raises(OmicsRefusedError, match="9999999999"):
+        run(world.sensor(ReadSetJobKind.EXPORT, [*jobs, "9999999999"]), ti)
+
+
+def test_without_permission_to_list_each_job_is_asked_for(world: World, ti: TaskInstance) -> None:
+    jobs = [world.job(ReadSetJobKind.EXPORT, "COMPLETED") for _ in range(6)]
+    world.local.add_fault(operation="ListReadSetExportJobs", error="AccessDeniedException")
+    assert len(run(world.sensor(ReadSetJobKind.EXPORT, jobs), ti)) == 6
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])

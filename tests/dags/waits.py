@@ -28,6 +28,13 @@ def waits() -> None:
     OmicsReadSetExportJobSensor(task_id="skipped", job_id=JOBS.get("failed", "1234567890"), soft_fail=True, **common)
     OmicsReadSetExportJobSensor(task_id="poked", job_id=JOBS.get("completed", "1234567890"), mode="poke", **common)
 
+    deferred: dict[str, Any] = {**common, "deferrable": True}
+    OmicsReadSetExportJobSensor(task_id="deferred", job_id=JOBS.get("later", "1234567890"), **deferred)
+    OmicsReadSetExportJobSensor(task_id="deferred_failed", job_id=JOBS.get("bad", "1234567890"), **deferred)
+    OmicsReadSetExportJobSensor(
+        task_id="deferred_skipped", job_id=JOBS.get("bad", "1234567890"), soft_fail=True, **deferred
+    )
+
     @task
     def job_ids() -> list[str]:
         return [JOBS["completed"], JOBS["later"]]
@@ -47,6 +54,15 @@ def waits() -> None:
     @task
     def flat(ids: Any) -> list[str]:
         return [job_id for each in ids for job_id in each]
+
+    OmicsStartReadSetExportJobOperator(
+        task_id="deferred_export",
+        read_set_ids=read_sets.override(task_id="more_read_sets")(),
+        destination="s3://airflow-omics-tests/c/",
+        deferrable=True,
+        poll_interval=3,
+        **export,
+    )
 
     OmicsReadSetExportJobSensor(task_id="exported", job_id=flat(started.output), **common)
 

@@ -1,0 +1,84 @@
+"""What a trigger tells the task that it wakes: written by the trigger, checked by the task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from airflow_omics.compat import AirflowException
+from airflow_omics.exceptions import (
+    OmicsArgumentError,
+    OmicsEventError,
+    OmicsRefusedError,
+    OmicsRequestError,
+    OmicsResponseError,
+)
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
+from airflow_omics.members import text
+
+LARGEST = 60_000
+"""Characters of JSON up to which an event carries the jobs themselves; Airflow 2 on MySQL keeps it in 65,535 bytes."""
+
+_ERRORS: dict[str | None, type[AirflowException]] = {
+    each.__name__: each for each in (OmicsArgumentError, OmicsRefusedError, OmicsRequestError, OmicsResponseError)
+}
+
+
+def over(jobs: Iterable[ReadSetJob]) -> dict[str, Any]:
+    """Tell that these jobs are over; if their item lists are too long for an event, the task asks for them itself."""
+    summaries = [job.summary() for job in jobs]
+    if len(json.dumps(summaries)) > LARGEST:
+        return {"status": "over", "jobs": None}
+    return {"status": "over", "jobs": summaries}
+
+
+def failed(error: Exception) -> dict[str, Any]:
+    """Tell that jobs cannot be waited for."""
+    return {"status": "error", "error": type(error).__name__, "message": str(error)}
+
+
+def due() -> dict[str, Any]:
+    """Tell that the time has come which the task wanted to be woken at."""
+    return {"status": "due"}
+
+
+def parse(
+    event: object, kind: ReadSetJobKind, sequence_store_id: str, job_ids: Collection[str]
+) -> dict[str, ReadSetJob]:
+    """
+    Return the jobs that an event tells of, by id; none if the task has to ask itself.
+
+    :param job_ids: What the trigger waited for.
+
+    :raises OmicsEventError: It is no event of :class:`airflow_omics.triggers.OmicsReadSetJobTrigger`, or not for jobs
+        of this kind and store.
+    :raises airflow_omics.exceptions.OmicsRequestError: The event tells of one, as of what else a trigger fails with.
+    """
+    try:
+        if not isinstance(event, Mapping):
+            raise ValueError(f"expected a dictionary, found {type(event).__name__}")
+        status = text(event, "status")
+        if status == "error":
+            raise _ERRORS.get(text(event, "error"), AirflowException)(text(event, "message") or "no message")
+        if status == "due":
+            return {}
+        if status != "over" or "jobs" not in event:
+            raise ValueError(f"status is {status!r} with members {sorted(map(str, event))}")
+        if event["jobs"] is None:
+            return {}
+        if not isinstance(event["jobs"], list):
+            raise ValueError("jobs is no list")
+        jobs = [ReadSetJob.from_summary(summary) for summary in event["jobs"]]
+        for job in jobs:
+            if (job.kind, job.sequence_store_id) != (kind, sequence_store_id) or job.job_id not in job_ids:
+                raise ValueError(f"it tells of {job}, which is not waited for")
+    except ValueError as error:
+        if isinstance(error, AirflowException):
+            raise
+        raise OmicsEventError(
+            f"The trigger woke this task with an event that cannot be right: {event!r:.200} ({error}). "
+            "Airflow's retries wait anew. If it happens again, compare the versions of airflow-omics on the triggerer "
+            "and on the workers."
+        ) from error
+    return {job.job_id: job for job in jobs}

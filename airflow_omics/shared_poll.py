@@ -1,0 +1,290 @@
+"""
+One poll for everything on an event loop that waits for jobs of the same kind, store and connection.
+
+What waits joins; a round then asks for all of it at once, from a thread of the poll's own, with one client. Nothing
+of this blocks the loop: importing boto3, reading the connection, making the client and waiting for a turn to call
+AWS (:mod:`airflow_omics.pace`) all happen in that thread. When the last wait leaves, the poll ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import json
+import logging
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import sync_to_async
+
+from airflow_omics.compat import AirflowFailException
+from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+
+if TYPE_CHECKING:
+    from airflow_omics.polling import JobPoll
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.1
+"""Seconds from the first wait that joins to the round that asks for it: triggers are created in bursts."""
+
+FEW = 3
+"""Up to how many waits that just joined are asked for without all the others."""
+
+ROUNDS_LOST = 3
+"""How many rounds in a row may fail for a reason that is not AWS's, before the waits fail for it."""
+
+SWITCH = 0.0005
+"""Seconds for which a thread of this process may keep others from running, while a client is made."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a wait's jobs are, and how AWS is asked for them; what equal ones share."""
+
+    kind: ReadSetJobKind
+    sequence_store_id: str
+    aws_conn_id: str | None
+    region_name: str | None
+    verify: bool | str | None
+    botocore_config: str
+    """JSON."""
+
+
+@dataclass(eq=False)
+class Wait:
+    """What one trigger waits for. ``news`` gets what is to be known of its jobs: an ending, once; errors."""
+
+    job_ids: Sequence[str]
+    interval: float
+    news: asyncio.Queue[ReadSetJob | Exception] = field(default_factory=asyncio.Queue)
+
+
+class SharedPoll:
+    """Asks for the jobs of all waits that have the same source; use :meth:`joined`."""
+
+    _polls: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Source, SharedPoll]]] = WeakKeyDictionary()
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        self._waits: set[Wait] = set()
+        self._by_job: dict[str, set[Wait]] = {}
+        self._intervals: Counter[float] = Counter()
+        self._due: dict[str, float] = {}
+        """When each job is to be asked for; 0 for one that was never asked for."""
+        self._joined = asyncio.Event()
+        self._is_in_trouble = False
+        self._rounds_lost = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="airflow-omics-poll")
+        self._job_poll: JobPoll | None = None
+        # In an empty context, so that what it logs does not go to the log of the task that happened to be first.
+        self._task = self._loop.create_task(self._run(), context=contextvars.Context())
+
+    @classmethod
+    @contextmanager
+    def joined(cls, source: Source, wait: Wait) -> Iterator[None]:
+        """Have a wait's jobs asked for while the context lasts."""
+        polls = cls._polls.setdefault(asyncio.get_running_loop(), {})
+        poll = polls.get(source) or polls.setdefault(source, cls(source))
+        poll._join(wait)
+        try:
+            yield
+        finally:
+            poll._leave(wait)
+            if not poll._waits:
+                del polls[source]
+                poll._close()
+
+    def _join(self, wait: Wait) -> None:
+        if wait.interval < self._interval:
+            latest = self._loop.time() + wait.interval
+            self._due = {job_id: min(due, latest) for job_id, due in self._due.items()}
+        self._waits.add(wait)
+        self._intervals[wait.interval] += 1
+        for job_id in wait.job_ids:
+            self._by_job.setdefault(job_id, set()).add(wait)
+            self._due[job_id] = 0.0
+        self._joined.set()
+
+    def _leave(self, wait: Wait) -> None:
+        self._waits.discard(wait)
+        self._intervals -= Counter([wait.interval])
+        for job_id in wait.job_ids:
+            waits = self._by_job.get(job_id, set())
+            waits.discard(wait)
+            if not waits:
+                self._forget(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        self._by_job.pop(job_id, None)
+        self._due.pop(job_id, None)
+
+    def _close(self) -> None:
+        self._task.cancel()
+        self._thread.submit(self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    # --- on the event loop
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(GATHER)
+                self._joined.clear()
+                if job_ids := self._choose():
+                    await self._round(job_ids)
+                next_due = min(self._due.values(), default=self._loop.time() + 60)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._joined.wait(), max(next_due - self._loop.time(), 0))
+        except Exception as error:  # a bug; nobody may wait for ever because of it
+            log.exception("The shared poll of %s ended", self._source)
+            self._tell_all(error)
+
+    def _choose(self) -> list[str]:
+        """
+        Return what to ask for now: what just joined, or what is due; all, if that is more than a few.
+
+        What is due soon is asked for as well, so that what joined at different times is asked for together.
+        """
+        now = self._loop.time()
+        chosen = [job_id for job_id, due in self._due.items() if not due]
+        if any(0 < due <= now for due in self._due.values()):
+            soon = now + self._interval / 2
+            chosen = [job_id for job_id, due in self._due.items() if due <= soon]
+        return chosen if len(chosen) <= FEW else list(self._due)
+
+    async def _round(self, job_ids: list[str]) -> None:
+        # Not asyncio.to_thread: Airflow's look-up of a connection finds its way to this loop only with asgiref.
+        ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._thread)
+        try:
+            left = await ask(job_ids, self._interval)
+        except Exception as error:
+            self._rounds_lost += 1
+            if isinstance(error, AirflowFailException) or self._rounds_lost >= ROUNDS_LOST:
+                self._tell_all(error)
+            else:
+                log.warning("A round of %s failed; the next comes.", self._source, exc_info=True)
+            left = []
+        else:
+            self._rounds_lost = 0
+        # A little earlier than must be, by chance, so that many polls spread.
+        due = self._loop.time() + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
+        asked = self._due.keys() & set(job_ids).difference(left)
+        self._due.update(dict.fromkeys(asked, due))
+
+    @property
+    def _interval(self) -> float:
+        return min(self._intervals, default=60.0)
+
+    def _hear(self, job_id: str, answer: ReadSetJob | OmicsRequestError) -> None:
+        """Pass on what a Get told of a job."""
+        is_waiting = isinstance(answer, ReadSetJob) and answer.verdict() is Verdict.WAITING
+        if isinstance(answer, ReadSetJob) and is_waiting and answer.is_status_known:
+            return
+        for wait in self._by_job.get(job_id, ()):
+            wait.news.put_nowait(answer)
+        if not is_waiting and not isinstance(answer, OmicsTransientError):
+            self._forget(job_id)
+
+    def _hear_of_listing(self, trouble: OmicsTransientError | None) -> None:
+        """Tell everybody, once, when AWS begins to give no answer."""
+        if trouble and not self._is_in_trouble:
+            self._tell_all(trouble)
+        self._is_in_trouble = trouble is not None
+
+    def _tell_all(self, error: Exception) -> None:
+        for wait in self._waits:
+            wait.news.put_nowait(error)
+
+    # --- in the thread
+
+    def _ask(self, job_ids: list[str], seconds: float) -> list[str]:
+        """
+        Ask for jobs; return those that were not asked for, since it took too long.
+
+        :param seconds: How long to ask for single jobs before the others' turn comes again.
+        """
+        if self._job_poll is None:
+            with _unobtrusively:
+                self._job_poll = self._connect()
+        try:
+            surely_open = self._job_poll.find_open(job_ids)
+        except OmicsTransientError as error:
+            self._loop.call_soon_threadsafe(self._hear_of_listing, error)
+            return []
+        self._loop.call_soon_threadsafe(self._hear_of_listing, None)
+        to_ask = [job_id for job_id in job_ids if job_id not in surely_open]
+        deadline = time.monotonic() + seconds
+        unasked = dict.fromkeys(to_ask)
+        for job_id, answer in self._job_poll.ask(job_id for job_id in to_ask if job_id in self._by_job):
+            if type(answer) is OmicsRequestError:
+                raise answer  # no credentials, no region: it is so for all
+            self._loop.call_soon_threadsafe(self._hear, job_id, answer)
+            unasked.pop(job_id, None)
+            if time.monotonic() > deadline:
+                return list(unasked)
+        return []
+
+    def _connect(self) -> JobPoll:
+        # Imported here, since importing boto3 takes most of a second.
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+        from airflow_omics.hooks import OmicsHook  # noqa: PLC0415
+        from airflow_omics.polling import JobPoll  # noqa: PLC0415
+
+        config: dict[str, Any] = json.loads(self._source.botocore_config)
+        hook = OmicsHook(self._source.aws_conn_id, self._source.region_name, self._source.verify, config)
+        with suppress(BotoCoreError):  # the first call says it better
+            hook.conn  # noqa: B018 - makes the client
+        return JobPoll(hook, self._source.kind, self._source.sequence_store_id, log)
+
+    def _disconnect(self) -> None:
+        if self._job_poll is not None:
+            self._job_poll.hook.disconnect()
+
+
+class _Unobtrusive:
+    """
+    Keeps the event loop going during the second that importing boto3 and making a client take in a thread.
+
+    They make so many objects that the garbage collector goes through all that Airflow has loaded, holding the
+    interpreter's lock: measured, the loop then stands still for 0.14 s, and for 0.04 s without. And at each log line
+    that the loop writes it would wait 5 ms to get that lock back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._before = (False, 0.0)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                self._before = (gc.isenabled(), sys.getswitchinterval())
+                gc.disable()
+                sys.setswitchinterval(SWITCH)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads:
+                was_enabled, interval = self._before
+                sys.setswitchinterval(interval)
+                if was_enabled:
+                    gc.enable()
+
+
+_unobtrusively = _Unobtrusive()
