@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +22,29 @@ CALLS_PER_SECOND = 4.0
 """How often one process starts a job of a kind, and how often it asks about those, unless ``[omics]
 calls_per_second`` in Airflow's configuration says otherwise."""
 
-_MARGIN = 1.05  # so that no second has one call too many
+_MARGIN = 1.02  # so that no second has one call too many
 _SLOWER, _FASTER, _SLOWEST = 1.5, 0.8, 8.0
 
 
 @dataclass
 class _Turns:
-    """Evenly spaced turns, further apart for a while after the service said that there are too many."""
+    """
+    Turns, of which any second has no more than the rate; a few come at once after a pause.
+
+    They get rarer for a while after the service said that there are too many.
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    next: float = 0.0
+    last: deque[float] = field(default_factory=deque)
     slowness: float = 1.0
 
     def wait(self, rate: float) -> None:
+        at_once = max(int(rate), 1)
         with self.lock:
-            now = time.monotonic()
-            turn = max(now, self.next)
-            self.next = turn + _MARGIN * self.slowness / rate
+            now = turn = time.monotonic()
+            while len(self.last) >= at_once:
+                turn = max(now, self.last.popleft() + _MARGIN * self.slowness * at_once / rate)
+            self.last.append(turn)
         time.sleep(turn - now)
 
     def learn(self, was_throttled: bool) -> None:

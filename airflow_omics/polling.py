@@ -45,8 +45,9 @@ class JobPoll:
         self._last = {job_id: status for job_id, status in self._last.items() if job_id in wanted}
         found: set[str] = set()
         try:
-            # In this order: a job that moves on in between is in the next list.
-            for status in (JobStatus.SUBMITTED, JobStatus.IN_PROGRESS, JobStatus.CANCELLING):
+            # In this order, since most jobs are IN_PROGRESS most of the time. One that becomes it in between is in
+            # neither list, and gets a Get once.
+            for status in (JobStatus.IN_PROGRESS, JobStatus.SUBMITTED, JobStatus.CANCELLING):
                 if sum(self._may_be(job_id, status) for job_id in wanted - found) > FEW:
                     found |= self._listed(status, wanted - found)
         except OmicsTransientError:

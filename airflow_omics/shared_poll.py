@@ -18,9 +18,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GATHER = 0.1
-"""Seconds from the first wait that joins to the round that asks for it: triggers are created in bursts."""
+"""Seconds without another wait that joins, after which a round begins: triggers are created in bursts."""
+
+LONGEST_GATHERING = 2.0
+"""Seconds after which a round begins although waits go on joining."""
 
 FEW = 3
 """Up to how many waits that just joined are asked for without all the others."""
@@ -62,17 +65,36 @@ class Source:
     """JSON."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Wait:
     """What one trigger waits for. ``news`` gets what is to be known of its jobs: an ending, once; errors."""
 
     job_ids: Sequence[str]
     interval: float
-    news: asyncio.Queue[ReadSetJob | Exception] = field(default_factory=asyncio.Queue)
+    news: list[ReadSetJob | Exception] = field(default_factory=list)
+    _listener: asyncio.Future[None] | None = None
+
+    def tell(self, news: ReadSetJob | Exception) -> None:
+        """Put something to what is to be known."""
+        self.news.append(news)
+        if self._listener is not None and not self._listener.done():
+            self._listener.set_result(None)
+
+    def listen(self) -> asyncio.Future[None]:
+        """Return what is done when there is something to be known. Thousands wait, so this is less than a queue."""
+        self._listener = asyncio.get_running_loop().create_future()
+        if self.news:
+            self._listener.set_result(None)
+        return self._listener
+
+    def take_news(self) -> list[ReadSetJob | Exception]:
+        """Return what is to be known, once."""
+        news, self.news = self.news, []
+        return news
 
 
 class SharedPoll:
-    """Asks for the jobs of all waits that have the same source; use :meth:`joined`."""
+    """Asks for the jobs of all waits that have the same source; :meth:`of` gives the one of a source."""
 
     _polls: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Source, SharedPoll]]] = WeakKeyDictionary()
 
@@ -93,21 +115,13 @@ class SharedPoll:
         self._task = self._loop.create_task(self._run(), context=contextvars.Context())
 
     @classmethod
-    @contextmanager
-    def joined(cls, source: Source, wait: Wait) -> Iterator[None]:
-        """Have a wait's jobs asked for while the context lasts."""
+    def of(cls, source: Source) -> SharedPoll:
+        """Return the poll of a source on the running loop; :meth:`join` it at once."""
         polls = cls._polls.setdefault(asyncio.get_running_loop(), {})
-        poll = polls.get(source) or polls.setdefault(source, cls(source))
-        poll._join(wait)
-        try:
-            yield
-        finally:
-            poll._leave(wait)
-            if not poll._waits:
-                del polls[source]
-                poll._close()
+        return polls.get(source) or polls.setdefault(source, cls(source))
 
-    def _join(self, wait: Wait) -> None:
+    def join(self, wait: Wait) -> None:
+        """Have a wait's jobs asked for until it leaves."""
         if wait.interval < self._interval:
             latest = self._loop.time() + wait.interval
             self._due = {job_id: min(due, latest) for job_id, due in self._due.items()}
@@ -118,7 +132,8 @@ class SharedPoll:
             self._due[job_id] = 0.0
         self._joined.set()
 
-    def _leave(self, wait: Wait) -> None:
+    def leave(self, wait: Wait) -> None:
+        """Ask no more for a wait; when the last one leaves, the poll ends."""
         self._waits.discard(wait)
         self._intervals -= Counter([wait.interval])
         for job_id in wait.job_ids:
@@ -126,6 +141,9 @@ class SharedPoll:
             waits.discard(wait)
             if not waits:
                 self._forget(job_id)
+        if not self._waits:
+            del self._polls[self._loop][self._source]
+            self._close()
 
     def _forget(self, job_id: str) -> None:
         self._by_job.pop(job_id, None)
@@ -141,8 +159,7 @@ class SharedPoll:
     async def _run(self) -> None:
         try:
             while True:
-                await asyncio.sleep(GATHER)
-                self._joined.clear()
+                await self._gather()
                 if job_ids := self._choose():
                     await self._round(job_ids)
                 next_due = min(self._due.values(), default=self._loop.time() + 60)
@@ -151,6 +168,14 @@ class SharedPoll:
         except Exception as error:  # a bug; nobody may wait for ever because of it
             log.exception("The shared poll of %s ended", self._source)
             self._tell_all(error)
+
+    async def _gather(self) -> None:
+        deadline = self._loop.time() + LONGEST_GATHERING
+        self._joined.set()
+        while self._joined.is_set() and self._loop.time() < deadline:
+            self._joined.clear()
+            await asyncio.sleep(GATHER)
+        self._joined.clear()
 
     def _choose(self) -> list[str]:
         """
@@ -168,6 +193,7 @@ class SharedPoll:
     async def _round(self, job_ids: list[str]) -> None:
         # Not asyncio.to_thread: Airflow's look-up of a connection finds its way to this loop only with asgiref.
         ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._thread)
+        began = self._loop.time()
         try:
             left = await ask(job_ids, self._interval)
         except Exception as error:
@@ -180,7 +206,7 @@ class SharedPoll:
         else:
             self._rounds_lost = 0
         # A little earlier than must be, by chance, so that many polls spread.
-        due = self._loop.time() + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
+        due = began + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
         asked = self._due.keys() & set(job_ids).difference(left)
         self._due.update(dict.fromkeys(asked, due))
 
@@ -194,7 +220,7 @@ class SharedPoll:
         if isinstance(answer, ReadSetJob) and is_waiting and answer.is_status_known:
             return
         for wait in self._by_job.get(job_id, ()):
-            wait.news.put_nowait(answer)
+            wait.tell(answer)
         if not is_waiting and not isinstance(answer, OmicsTransientError):
             self._forget(job_id)
 
@@ -206,7 +232,7 @@ class SharedPoll:
 
     def _tell_all(self, error: Exception) -> None:
         for wait in self._waits:
-            wait.news.put_nowait(error)
+            wait.tell(error)
 
     # --- in the thread
 

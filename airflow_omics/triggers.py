@@ -97,12 +97,16 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         if self.unknown:
             self.log.warning("Ignoring arguments that this version does not know: %s", ", ".join(self.unknown))
         self.log.info("Waiting for %s in the triggerer, asking every %s s", self._jobs, self.poll_interval)
-        with SharedPoll.joined(source, wait):
-            try:
-                async with asyncio.timeout(seconds):
-                    event = await self._wait(wait)
-            except TimeoutError:
-                event = events.due()
+        poll = SharedPoll.of(source)
+        del source  # thousands may wait
+        poll.join(wait)
+        try:
+            waiting = self._wait(wait)
+            event = await (waiting if seconds is None else asyncio.wait_for(waiting, seconds))
+        except TimeoutError:
+            event = events.due()
+        finally:
+            poll.leave(wait)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -114,20 +118,21 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         linger: float | None = None
         while len(jobs) < len(wait.job_ids) or not jobs:
             try:
-                news = await asyncio.wait_for(wait.news.get(), linger)
+                await (wait.listen() if linger is None else asyncio.wait_for(wait.listen(), linger))
             except TimeoutError:
                 break
-            if isinstance(news, ReadSetJob) and news.verdict() is Verdict.WAITING:
-                self.log.warning(UNKNOWN_STATUS, news, news.status)
-            elif isinstance(news, ReadSetJob):
-                self.log.info("%s: %s, %s", news, news.status, news.progress)
-                jobs[news.job_id] = news
-                if self.until == "any":
-                    linger = min(LINGER, self.poll_interval / 4)
-            elif isinstance(news, OmicsTransientError):
-                self.log.warning(WAITED_OUT, news)
-            else:
-                return events.failed(news)
+            for news in wait.take_news():
+                if isinstance(news, ReadSetJob) and news.verdict() is Verdict.WAITING:
+                    self.log.warning(UNKNOWN_STATUS, news, news.status)
+                elif isinstance(news, ReadSetJob):
+                    self.log.info("%s: %s, %s", news, news.status, news.progress)
+                    jobs[news.job_id] = news
+                elif isinstance(news, OmicsTransientError):
+                    self.log.warning(WAITED_OUT, news)
+                else:
+                    return events.failed(news)
+            if jobs and self.until == "any":
+                linger = min(LINGER, self.poll_interval / 4)
         return events.over(jobs.values())
 
     def _parse(self) -> tuple[Source, Wait, float | None]:

@@ -220,10 +220,9 @@ def test_a_look_at_a_list_is_given_up_in_an_outage(world: World, ti: TaskInstanc
     assert world.local.call_counts()["GetReadSetExportJob"] == 3
 
 
-@pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_500_jobs_are_not_500_calls_a_look(world: World, ti: TaskInstance, mode: str) -> None:
+def test_500_jobs_are_not_500_calls_a_look(world: World, ti: TaskInstance) -> None:
     jobs = [world.start(ReadSetJobKind.EXPORT, world.read_sets[:1]) for _ in range(500)]
-    sensor = world.sensor(ReadSetJobKind.EXPORT, jobs, mode=mode)
+    sensor = world.sensor(ReadSetJobKind.EXPORT, jobs)
     before = sum(world.local.call_counts().values())
     assert is_waiting(sensor, ti)
     assert sum(world.local.call_counts().values()) - before <= 6

@@ -153,10 +153,10 @@ def test_waits_share_a_few_calls_a_round_and_each_ending_is_fetched_once(world: 
 
     async def all_of_them() -> list[Any]:
         waiting = [asyncio.create_task(first_event(trigger(world, job_id, poll_interval=60))) for job_id in jobs]
-        await until(lambda: asked(world, "List") >= 4)
+        await until(lambda: asked(world, "ListReadSetExportJobs") >= 4)
         await asyncio.sleep(0.2)
         assert asked(world, "Get") == 0
-        assert asked(world, "List") == 4  # 3 pages, and the import of the world was no business of these
+        assert asked(world, "ListReadSetExportJobs") == 4  # one for IN_PROGRESS, three pages of SUBMITTED
         world.local.advance(JOB_SECONDS)
         more = asyncio.create_task(first_event(trigger(world, *jobs[:5])))
         return await asyncio.gather(*waiting, more)
@@ -207,7 +207,7 @@ def test_jobs_that_are_being_cancelled_are_listed_too(world: World) -> None:
 
     async def wait() -> Any:
         waiting = asyncio.create_task(first_event(trigger(world, *jobs, poll_interval=0.1)))
-        await until(lambda: asked(world, "List") >= 12)
+        await until(lambda: asked(world, "ListReadSetExportJobs") >= 6)
         assert asked(world, "Get") == 10
         world.local.advance(JOB_SECONDS)
         return await waiting
