@@ -27,7 +27,7 @@ from airflow_omics.exceptions import WAITED_OUT, OmicsReadSetJobFailedError, Omi
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.polling import FEW, JobPoll
-from airflow_omics.triggers import OmicsReadSetJobTrigger
+from airflow_omics.triggers import SETTLE, OmicsReadSetJobTrigger
 
 SHORTEST_RESCHEDULE = 10
 """Seconds below which rescheduling is a race: measured on Airflow 3.3.2 with the LocalExecutor at 5 s."""
@@ -125,6 +125,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
             sequence_store_id=parse_id("sequence_store_id", self.sequence_store_id),
             job_ids=parse_ids("job_id", self.job_id),
             poll_interval=self.poke_interval,
+            fire_after=time.time() + SETTLE,
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import json
 import logging
+import math
 import random
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,6 +28,7 @@ from asgiref.sync import sync_to_async
 from airflow_omics.compat import AirflowFailException
 from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.unobtrusive import unobtrusively
 
 if TYPE_CHECKING:
     from airflow_omics.polling import JobPoll
@@ -47,9 +46,6 @@ FEW = 3
 
 ROUNDS_LOST = 3
 """How many rounds in a row may fail for a reason that is not AWS's, before the waits fail for it."""
-
-SWITCH = 0.0005
-"""Seconds for which a thread of this process may keep others from running, while a client is made."""
 
 
 @dataclass(frozen=True)
@@ -142,17 +138,20 @@ class SharedPoll:
             if not waits:
                 self._forget(job_id)
         if not self._waits:
-            del self._polls[self._loop][self._source]
-            self._close()
+            self._retire()
+            self._task.cancel()
+            self._thread.submit(self._disconnect)
+            self._thread.shutdown(wait=False)
 
     def _forget(self, job_id: str) -> None:
         self._by_job.pop(job_id, None)
         self._due.pop(job_id, None)
 
-    def _close(self) -> None:
-        self._task.cancel()
-        self._thread.submit(self._disconnect)
-        self._thread.shutdown(wait=False)
+    def _retire(self) -> None:
+        """Let no more waits join."""
+        polls = self._polls.get(self._loop, {})
+        if polls.get(self._source) is self:
+            del polls[self._source]
 
     # --- on the event loop
 
@@ -167,6 +166,7 @@ class SharedPoll:
                     await asyncio.wait_for(self._joined.wait(), max(next_due - self._loop.time(), 0))
         except Exception as error:  # a bug; nobody may wait for ever because of it
             log.exception("The shared poll of %s ended", self._source)
+            self._retire()
             self._tell_all(error)
 
     async def _gather(self) -> None:
@@ -194,6 +194,7 @@ class SharedPoll:
         # Not asyncio.to_thread: Airflow's look-up of a connection finds its way to this loop only with asgiref.
         ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._thread)
         began = self._loop.time()
+        self._due.update(dict.fromkeys(job_ids, math.inf))
         try:
             left = await ask(job_ids, self._interval)
         except Exception as error:
@@ -207,8 +208,10 @@ class SharedPoll:
             self._rounds_lost = 0
         # A little earlier than must be, by chance, so that many polls spread.
         due = began + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
-        asked = self._due.keys() & set(job_ids).difference(left)
+        # But for what joined meanwhile: it may not have been asked for since.
+        asked = [job_id for job_id in job_ids if self._due.get(job_id) == math.inf]
         self._due.update(dict.fromkeys(asked, due))
+        self._due.update(dict.fromkeys(self._due.keys() & left, began))
 
     @property
     def _interval(self) -> float:
@@ -243,7 +246,7 @@ class SharedPoll:
         :param seconds: How long to ask for single jobs before the others' turn comes again.
         """
         if self._job_poll is None:
-            with _unobtrusively:
+            with unobtrusively:
                 self._job_poll = self._connect()
         try:
             surely_open = self._job_poll.find_open(job_ids)
@@ -279,38 +282,3 @@ class SharedPoll:
     def _disconnect(self) -> None:
         if self._job_poll is not None:
             self._job_poll.hook.disconnect()
-
-
-class _Unobtrusive:
-    """
-    Keeps the event loop going during the second that importing boto3 and making a client take in a thread.
-
-    They make so many objects that the garbage collector goes through all that Airflow has loaded, holding the
-    interpreter's lock: measured, the loop then stands still for 0.14 s, and for 0.04 s without. And at each log line
-    that the loop writes it would wait 5 ms to get that lock back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._before = (False, 0.0)
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._threads += 1
-            if self._threads == 1:
-                self._before = (gc.isenabled(), sys.getswitchinterval())
-                gc.disable()
-                sys.setswitchinterval(SWITCH)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._threads -= 1
-            if not self._threads:
-                was_enabled, interval = self._before
-                sys.setswitchinterval(interval)
-                if was_enabled:
-                    gc.enable()
-
-
-_unobtrusively = _Unobtrusive()

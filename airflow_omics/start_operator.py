@@ -28,7 +28,7 @@ from airflow_omics.exceptions import (
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsLink, OmicsSequenceStoresLink
-from airflow_omics.triggers import OmicsReadSetJobTrigger
+from airflow_omics.triggers import SETTLE, OmicsReadSetJobTrigger
 
 NO_TRIGGERER = 60
 """Seconds after its deadline at which Airflow itself ends a deferred task."""
@@ -195,6 +195,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             until="any" if bulk.pending else "all",
             poll_interval=self.poll_interval,
             wake_at=min(times, default=None),
+            fire_after=time.time() + SETTLE,
             aws_conn_id=self.aws_conn_id,
             region_name=self.region_name,
             verify=self.verify,

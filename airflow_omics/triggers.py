@@ -19,6 +19,13 @@ from airflow_omics.shared_poll import SharedPoll, Source, Wait
 LINGER = 5.0
 """Seconds at most for which a trigger that waits for any job waits for more of them, to wake its task once."""
 
+SETTLE = 10.0
+"""
+Seconds after deferring before which a task should not be woken: the scheduler may hear up to ``[workers]
+min_heartbeat_interval`` (5 s) late that the deferring process has ended. It then finds the woken task queued, and fails
+it; seen on Airflow 3.3.2, as for rescheduling.
+"""
+
 NAMED = 5
 """How many jobs a line of the log names."""
 
@@ -37,6 +44,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
     :param until: Fire when ``all`` of them are over, or when ``any`` is.
     :param poll_interval: Seconds that a wait goes unasked at most; triggers that share a poll share the shortest.
     :param wake_at: When to fire at the latest, in seconds since the epoch; None for no limit.
+    :param fire_after: When to fire at the earliest, in seconds since the epoch; see :data:`SETTLE`.
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own.
     :param region_name: AWS region. If None, the connection's.
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
@@ -52,6 +60,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         until: str = "all",
         poll_interval: float = 60,
         wake_at: float | None = None,
+        fire_after: float = 0,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -65,6 +74,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         self.until = until
         self.poll_interval = poll_interval
         self.wake_at = wake_at
+        self.fire_after = fire_after
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
@@ -80,6 +90,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
             "until": self.until,
             "poll_interval": self.poll_interval,
             "wake_at": self.wake_at,
+            "fire_after": self.fire_after,
             "aws_conn_id": self.aws_conn_id,
             "region_name": self.region_name,
             "verify": self.verify,
@@ -107,6 +118,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
             event = events.due()
         finally:
             poll.leave(wait)
+        await asyncio.sleep(max(float(self.fire_after or 0) - time.time(), 0))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -139,7 +151,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         try:
             kind = ReadSetJobKind.parse(self.kind)
             config = json.dumps(self.botocore_config or {}, sort_keys=True)
-            interval, seconds = float(self.poll_interval), None
+            interval, seconds, _ = float(self.poll_interval), None, float(self.fire_after or 0)
             if self.wake_at is not None:
                 seconds = max(float(self.wake_at) - time.time(), 0)
         except (TypeError, ValueError) as error:

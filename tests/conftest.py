@@ -185,6 +185,8 @@ def through_triggerer(task: Any, ti: TaskInstance) -> Any:
 
 
 async def first_event(trigger: OmicsReadSetJobTrigger, seconds: float = 60) -> Any:
+    if isinstance(trigger.fire_after, float):
+        trigger.fire_after = 0  # nothing here has to settle
     async with asyncio.timeout(seconds):
         async for event in trigger.run():
             return event.payload

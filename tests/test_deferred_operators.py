@@ -100,6 +100,7 @@ def test_room_that_others_take_is_waited_for(world: World, ti: TaskInstance) -> 
     started = deferrable(world, EXPORT, world.read_sets, botocore_config=ONE_TRY)
     deferred = leave(started, ti)
     assert deferred.trigger.serialize()[1]["job_ids"] == []
+    assert deferred.trigger.fire_after >= time.time() + 5
     (summary,) = through_triggerer(started, ti)
     assert summary["job_id"] != other
     assert summary["finished"] == world.read_sets

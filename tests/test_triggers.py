@@ -92,6 +92,20 @@ def test_all_or_any_of_several_jobs(world: World) -> None:
     assert sorted(ids(run(both()))) == sorted([running, done])
 
 
+def test_no_task_is_woken_while_its_deferring_process_may_still_be_seen(world: World, ti: TaskInstance) -> None:
+    early = trigger(world, world.job(EXPORT, "COMPLETED"), fire_after=time.time() + 1)
+
+    async def wait() -> float:
+        async for _ in early.run():
+            return time.time()
+        raise AssertionError
+
+    assert run(wait()) >= early.fire_after
+    with pytest.raises(TaskDeferred) as caught:
+        world.sensor(EXPORT, world.start(EXPORT), deferrable=True).execute({"ti": ti})
+    assert caught.value.trigger.fire_after >= time.time() + 5
+
+
 def test_a_trigger_wakes_its_task_at_a_time(world: World) -> None:
     running = world.start(EXPORT)
     assert run(first_event(trigger(world, running, wake_at=time.time() + 0.3))) == {"status": "due"}
@@ -110,6 +124,7 @@ def test_a_trigger_wakes_its_task_at_a_time(world: World) -> None:
         ({"until": "some"}, "until is 'some'"),
         ({"poll_interval": "often"}, "often"),
         ({"wake_at": {}}, "dict"),
+        ({"fire_after": "soon"}, "soon"),
     ],
     ids=str,
 )
@@ -129,6 +144,7 @@ def test_a_trigger_is_made_again_by_another_version(world: World) -> None:
     _, arguments = json.loads(json.dumps(made.serialize()))
     assert OmicsReadSetJobTrigger(**arguments).serialize() == made.serialize()
     essential = {name: arguments[name] for name in ("kind", "sequence_store_id", "job_ids")}
+    assert OmicsReadSetJobTrigger(**{**arguments, "fire_after": None}).serialize()
     assert run(first_event(OmicsReadSetJobTrigger(**essential, of_the_next_version=1)))["status"] == "over"
     assert "cannot be right" not in str(OmicsReadSetJobTrigger())
 
@@ -182,6 +198,18 @@ def test_what_joins_later_is_asked_for_at_once_and_a_shorter_interval_is_shared(
 
     world.local.calls().clear()
     run(staggered())
+
+
+def test_what_joins_during_a_round_is_asked_for_after_it(world: World) -> None:
+    done, slow = world.job(EXPORT, "COMPLETED"), world.job(EXPORT, "COMPLETED")
+    world.local.add_fault(operation="GetReadSetExportJob", delay=0.5, path_contains=slow)
+
+    async def again_and_again() -> Any:
+        other = asyncio.create_task(first_event(trigger(world, slow, poll_interval=600)))
+        told = [await first_event(trigger(world, done, poll_interval=600)) for _ in range(3)]
+        return [*told, await other]
+
+    assert [ids(event) for event in run(again_and_again())] == [[done]] * 3 + [[slow]]
 
 
 def test_leaving_one_by_one_leaves_nothing_behind(world: World) -> None:
