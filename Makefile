@@ -1,4 +1,4 @@
-# Everything happens in folders of this checkout: .venv, .venv-awscli, .demo.
+# Everything happens in folders of this checkout: .venv, .venv-awscli, .venv-benchmark, .demo.
 # PYTHON: any Python 3.11 or newer.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -6,15 +6,18 @@ BIN := .venv/bin
 UV := $(BIN)/uv --quiet --system-certs --no-config
 INSTALLED := .venv/installed
 AWSCLI := .venv-awscli/installed
+BENCHMARK := .venv-benchmark/installed
 
 # A file is one worker's; the first to start, tests/test_airflow.py, takes longest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test lint check constraints clean
+.PHONY: help demo test faults lint check benchmark constraints clean
 
 help:
 	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
 	@echo 'make test         run the test suite (ARGS="-k sensors" gives pytest arguments of your own)'
+	@echo 'make faults       run the minutes long tests of a real Airflow with processes killed'
+	@echo 'make benchmark    measure waits in the triggerer and pokes beside those of the Amazon provider'
 	@echo 'make lint         linter, formatter check and type check'
 	@echo 'make check        lint and test: what CI runs'
 	@echo 'make constraints  pin the newest versions of everything'
@@ -25,6 +28,13 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) $(AWSCLI)
 	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
+
+faults: $(INSTALLED)
+	$(BIN)/python -m pytest tests/faults -s $(ARGS)
+
+benchmark: $(BENCHMARK)
+	.venv-benchmark/bin/python benchmarks/triggerer.py
+	.venv-benchmark/bin/python benchmarks/poke.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -47,14 +57,22 @@ $(AWSCLI): $(INSTALLED) constraints/awscli.txt
 	@$(UV) pip install --python .venv-awscli/bin/python -r constraints/awscli.txt
 	@touch $@
 
+# aiobotocore, which the Amazon provider's triggers need, pins an older botocore.
+$(BENCHMARK): $(INSTALLED) constraints/benchmark.txt
+	@$(PYTHON) -m venv --clear --without-pip .venv-benchmark
+	@$(UV) pip install --python .venv-benchmark/bin/python -c constraints/benchmark.txt --build-constraints constraints/build.txt -e '.[local]' --group benchmark
+	@touch $@
+
 constraints: $(INSTALLED)
 	$(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 		--extra local --group test --group lint --group demo pyproject.toml -o constraints/main.txt
 	echo awscli | $(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		--no-emit-index-url - -o constraints/awscli.txt
+	$(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		--extra local --group benchmark pyproject.toml -o constraints/benchmark.txt
 	echo uv | $(UV) pip compile --upgrade --no-header --no-annotate --no-emit-index-url - -o constraints/uv.txt
 	printf 'hatchling\neditables' | $(UV) pip compile --upgrade --universal --python-version 3.11 --no-header \
 		--no-annotate --no-emit-index-url - -o constraints/build.txt
 
 clean:
-	rm -rf .venv .venv-awscli .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-awscli .venv-benchmark .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

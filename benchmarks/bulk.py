@@ -9,18 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-omics-benchmark-"))
-os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
+from common import forget_the_machine, machine
+
+forget_the_machine()
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
@@ -117,8 +115,7 @@ def main() -> None:
     parser.add_argument("--read-sets", type=int, default=1000)
     options = parser.parse_args()
     count, seconds = options.read_sets, options.job_seconds
-    versions = ", ".join(f"{name} {version(name)}" for name in ("apache-airflow", "boto3"))
-    print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores, {platform.machine()}")
+    print(machine("apache-airflow", "boto3"))
     print(f"{count} read sets, jobs of {seconds:.0f} s\n")
     measure("airflow-omics: one task", ours, count, seconds)
     measure("a mapped task per chunk, no pool", mapped, count, seconds)

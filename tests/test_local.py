@@ -464,6 +464,14 @@ def test_it_binds_to_loopback_only(host: str) -> None:
         LocalHealthOmics(host)
 
 
+def test_a_time_without_a_zone_is_utc(world: World) -> None:
+    scope = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/omics/aws4_request"}
+    url = f"{world.local.endpoint_url}/sequencestore/{world.store}/importjobs"
+    body = json.dumps({"filter": {"createdAfter": "1970-01-01"}}).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, body, scope, method="POST")) as response:
+        assert len(json.load(response)["importJobs"]) == 1
+
+
 def test_it_ends_with_its_port_closed_and_hanging_requests_released(local_healthomics: LocalHealthOmics) -> None:
     port = int(local_healthomics.endpoint_url.rsplit(":", 1)[1])
     local_healthomics.add_fault(action="hang")

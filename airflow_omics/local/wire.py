@@ -169,9 +169,10 @@ def _parse_times(shape: Shape, value: Any) -> Any:
     """Turn the timestamps in a request into datetimes; what cannot be read stays, for the check to find."""
     if shape.type_name == "timestamp" and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
-            return parse_timestamp(value)  # type: ignore[arg-type]
+            time = parse_timestamp(value)  # type: ignore[arg-type]
         except ValueError:
             return value
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         return {k: _parse_times(shape.members[k], v) if k in shape.members else v for k, v in value.items()}
     if isinstance(shape, ListShape) and isinstance(value, list):
