@@ -135,7 +135,7 @@ def is_transient(error: Exception) -> bool:
         return _code(error) in _TRANSIENT_CODES or http in _TRANSIENT_HTTP or http >= 500
     if isinstance(error, SSLError):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)  # a wrong CA stays wrong; a broken handshake does not
-    # Here, since importing it takes 0.1 s, which would block the triggerer's event loop.
+    # Here, since importing it takes long, and triggers import this module on the triggerer's event loop.
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     # The latter: the body was not what the service sends; something between us and AWS answered.

@@ -176,9 +176,9 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
     @staticmethod
     def _find_operator_class_name(target_function_name: str) -> str | None:
         """
-        Name the class that calls, for the user agent, in 0.3 ms.
+        Name the class that calls, for the user agent.
 
-        The Amazon provider's own reads the source of every module for it, which is a third of what a poke costs.
+        The Amazon provider's own reads the source of every frame for it, a large part of what a poke would cost.
         """
         frame = sys._getframe()
         while frame is not None and frame.f_code.co_name != target_function_name:

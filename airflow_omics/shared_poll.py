@@ -267,7 +267,7 @@ class SharedPoll:
         return []
 
     def _connect(self) -> JobPoll:
-        # Imported here, since importing boto3 takes most of a second.
+        # Imported here, since importing boto3 takes long, and triggers import this module on the event loop.
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
         from airflow_omics.hooks import OmicsHook  # noqa: PLC0415

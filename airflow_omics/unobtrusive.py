@@ -14,9 +14,9 @@ class Unobtrusive:
     """
     Keeps the event loop going during the second that importing boto3 and making a client take in a thread.
 
-    They make so many objects that the garbage collector goes through all that Airflow has loaded, holding the
-    interpreter's lock: measured, the loop then stands still for 0.14 s, and for 0.04 s without. And at each log line
-    that the loop writes it would wait 5 ms to get that lock back.
+    They make so many objects that the garbage collector would go through all that Airflow has loaded, holding the
+    interpreter's lock, while the loop stands still. And at each log line that the loop writes it would wait for the
+    whole of Python's switch interval to get that lock back.
     """
 
     def __init__(self) -> None:
