@@ -56,6 +56,9 @@ class RealAirflow:
 
     def __enter__(self) -> Self:
         """Make the database, start every component, and wait until the API answers."""
+        # Tasks are forked from the scheduler, and this spares each from importing the Amazon provider anew.
+        (self.home / "scheduler").mkdir()
+        (self.home / "scheduler" / "airflow_local_settings.py").write_text("import airflow_omics.operators\n")
         with self._stack:
             self._stack.callback(self._stop_all)
             with (self.home / "migrate.log").open("wb") as log:
@@ -145,7 +148,7 @@ class RealAirflow:
         with (self.home / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [_airflow(), name],
-                env=self._env,
+                env={**self._env, "PYTHONPATH": str(self.home / name)},
                 cwd=self.home,
                 stdout=log,
                 stderr=log,
