@@ -1,4 +1,4 @@
-# Everything happens in folders of this checkout: .venv, .venv-awscli, .venv-benchmark, .demo.
+# Everything happens in folders of this checkout: .venv, .venv-awscli, .venv-benchmark, .matrix, .demo.
 # PYTHON: any Python 3.11 or newer.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -11,11 +11,12 @@ BENCHMARK := .venv-benchmark/installed
 # A file is one worker's; the first to start, tests/test_airflow.py, takes longest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test faults lint check benchmark constraints clean
+.PHONY: help demo test matrix faults lint check benchmark constraints clean
 
 help:
 	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
 	@echo 'make test         run the test suite (ARGS="-k sensors" gives pytest arguments of your own)'
+	@echo 'make matrix       run the test suite on every Airflow that is supported (ARGS="--rows newest-3.0" on some)'
 	@echo 'make faults       run the minutes long tests of a real Airflow with processes killed'
 	@echo 'make benchmark    measure waits in the triggerer and pokes beside those of the Amazon provider'
 	@echo 'make lint         linter, formatter check and type check'
@@ -28,6 +29,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) $(AWSCLI)
 	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
+
+matrix: $(INSTALLED) $(AWSCLI)
+	$(BIN)/python scripts/matrix.py $(ARGS) $(PARALLEL)
 
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -s $(ARGS)
@@ -73,6 +77,7 @@ constraints: $(INSTALLED)
 	echo uv | $(UV) pip compile --upgrade --no-header --no-annotate --no-emit-index-url - -o constraints/uv.txt
 	printf 'hatchling\neditables' | $(UV) pip compile --upgrade --universal --python-version 3.11 --no-header \
 		--no-annotate --no-emit-index-url - -o constraints/build.txt
+	$(BIN)/python scripts/matrix.py --pin
 
 clean:
-	rm -rf .venv .venv-awscli .venv-benchmark .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-awscli .venv-benchmark .matrix .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

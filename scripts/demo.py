@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
-import subprocess
+import sqlite3
 import sys
 import time
 from pathlib import Path
 
-import httpx
 from real_airflow import RealAirflow, RealAirflowError
 from rich.console import Console
 
@@ -94,7 +93,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("\nStopped.")
         return 130
-    except (RealAirflowError, httpx.HTTPError, subprocess.CalledProcessError) as error:
+    except (RealAirflowError, sqlite3.Error) as error:
         console.print(f"[bold red]{error}")
         succeeded = False
     if not succeeded:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+IS_AIRFLOW_2 = version("apache-airflow").startswith("2.")
+COMPONENTS = ("scheduler", "triggerer") if IS_AIRFLOW_2 else ("scheduler", "dag-processor", "triggerer", "api-server")
+START_SECONDS = 180
 
-COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server")
-START_SECONDS = 120
+# Tasks are forked from the scheduler: what it has imported, they need not. What they log goes to their log files.
+SCHEDULER_SETTINGS = "import airflow_omics.operators\n"
 
 
 class RealAirflowError(Exception):
@@ -31,10 +36,12 @@ class RealAirflow:
     """
     Airflow, started with a ``with`` statement and stopped with all its processes at the end.
 
+    What became of runs is read from its database, which is the same for all versions.
+
     :param home: A folder for its database, its configuration and its logs.
     :param connection: The connection ``aws_default``.
     :param settings: More of Airflow's configuration, as ``{"section__option": value}``.
-    :param components: What to start, as subcommands of ``airflow``.
+    :param restart: Start a component that ended anew, as those do who run Airflow; else that is an error.
     """
 
     def __init__(
@@ -43,29 +50,26 @@ class RealAirflow:
         dags_folder: Path,
         connection: Mapping[str, Any],
         settings: Mapping[str, Any] | None = None,
-        components: Sequence[str] = COMPONENTS,
+        *,
+        restart: bool = False,
     ) -> None:
         self.home = home
-        self._components = components
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self._env = _environment(home, dags_folder, connection, port, settings or {})
-        self._http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.database = home / "airflow.db"
+        self._restart = restart
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._env = _environment(home, dags_folder, connection, self._port, settings or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Make the database, start every component, and wait until the API answers."""
-        # Tasks are forked from the scheduler, and this spares each from importing the Amazon provider anew.
-        (self.home / "scheduler").mkdir()
-        (self.home / "scheduler" / "airflow_local_settings.py").write_text("import airflow_omics.operators\n")
+        """Make the database, and start every component."""
         with self._stack:
             self._stack.callback(self._stop_all)
-            with (self.home / "migrate.log").open("wb") as log:
-                subprocess.run([_airflow(), "db", "migrate"], env=self._env, stdout=log, stderr=log, check=True)
-            for name in self._components:
-                self._start(name)
-            self._wait_until_up()
+            self._command("migrate", "db", "migrate")
+            (self.home / "scheduler").mkdir()
+            (self.home / "scheduler" / "airflow_local_settings.py").write_text(SCHEDULER_SETTINGS)
+            self.start(*COMPONENTS)
             self._stack = self._stack.pop_all()
         return self
 
@@ -74,30 +78,60 @@ class RealAirflow:
     ) -> None:
         """Stop everything."""
         self._stack.close()
-        self._http.close()
 
-    def kill_and_restart(self, name: str) -> None:
-        """Kill a component with all its processes (SIGKILL), and start it anew."""
-        process = self._processes[name]
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        self._start(name)
+    def start(self, *names: str) -> None:
+        """Start components."""
+        for name in names:
+            with (self.home / f"{name}.log").open("ab") as log:
+                self._processes[name] = subprocess.Popen(
+                    [_airflow(), name],
+                    env={**self._env, "PYTHONPATH": str(self.home / name)},
+                    cwd=self.home,
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+
+    def kill(self, *names: str) -> None:
+        """Kill components with all their processes (SIGKILL)."""
+        for name in names:
+            os.killpg(self._processes[name].pid, signal.SIGKILL)
+        for name in names:
+            self._processes[name].wait()
+
+    def kill_and_restart(self, *names: str) -> None:
+        """Kill components, all before the first is started anew."""
+        self.kill(*names)
+        self.start(*names)
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a component."""
+        return self._processes[name].pid
 
     def check_processes(self) -> None:
-        """Raise if a component has ended."""
-        for name, process in self._processes.items():
+        """Raise, or start it anew, if a component has ended."""
+        for name, process in list(self._processes.items()):
             if process.poll() is not None:
-                raise RealAirflowError(f"airflow {name} ended with exit code {process.returncode}")
+                if not self._restart:
+                    raise RealAirflowError(f"airflow {name} ended with exit code {process.returncode}")
+                self.start(name)
 
-    def trigger(self, dag_id: str) -> str:
-        """Wait until a DAG is parsed, start a run, and return its id."""
+    def trigger(self, dag_id: str, conf: Any = None) -> str:
+        """
+        Wait until a DAG is parsed and Airflow's API, if it needs it, is up; start a run, and return its id.
+
+        :param conf: What the run gets as ``dag_run.conf``, a JSON object.
+        """
         deadline = time.monotonic() + START_SECONDS
-        while self._http.get(f"/api/v2/dags/{dag_id}").status_code != 200:
+        while not self._is_ready(dag_id):
             if time.monotonic() > deadline:
-                raise RealAirflowError(f"DAG {dag_id} was not parsed within {START_SECONDS} s")
+                raise RealAirflowError(f"DAG {dag_id} was not ready within {START_SECONDS} s; see {self.home}/*.log")
             self.check_processes()
-            time.sleep(0.5)
-        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"])
+            time.sleep(0.3)
+        run = f"run{self.query('SELECT count(*) FROM dag_run')[0][0]}"
+        self._command("trigger", "dags", "trigger", dag_id, "--run-id", run, "--conf", json.dumps(conf or {}))
+        return run
 
     def watch(self, dag_id: str, run: str, seconds: float) -> Iterator[tuple[str, str]]:
         """
@@ -116,68 +150,60 @@ class RealAirflow:
                     yield task, state
             if is_over:
                 return
-            time.sleep(0.5)
+            time.sleep(0.3)
         raise RealAirflowError(f"Run {run} of DAG {dag_id} was not over within {seconds} s")
 
     def run_state(self, dag_id: str, run: str) -> str:
         """Return the state of a run."""
-        return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run}")["state"])
+        return str(self.query("SELECT state FROM dag_run WHERE dag_id = ? AND run_id = ?", dag_id, run)[0][0])
 
     def task_states(self, dag_id: str, run: str) -> dict[str, str]:
         """Return the state of each task of a run, ``None`` before it is scheduled; ``task[0]`` is a mapped one."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances"
-        found: list[Any] = []
-        while page := self._call("GET", path, params={"limit": 100, "offset": len(found)})["task_instances"]:
-            found += page
-        return {_label(each): str(each["state"]) for each in found}
+        found = self.query(
+            "SELECT task_id, map_index, state FROM task_instance WHERE dag_id = ? AND run_id = ?", dag_id, run
+        )
+        return {f"{task}[{index}]" if index >= 0 else task: str(state) for task, index, state in found}
 
     def xcom(self, dag_id: str, run: str, task: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """Return what a task pushed."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{key}"
-        return self._call("GET", path, params={"deserialize": True, "map_index": map_index})["value"]
+        """
+        Return what a task pushed.
+
+        :raises RealAirflowError: It has pushed nothing under this key.
+        """
+        where = "dag_id = ? AND run_id = ? AND task_id = ? AND key = ? AND map_index = ?"
+        found = self.query(f"SELECT value FROM xcom WHERE {where}", dag_id, run, task, key, map_index)
+        if not found:
+            raise RealAirflowError(f"Task {task}[{map_index}] of run {run} has no XCom {key}")
+        return json.loads(found[0][0])
 
     def task_log(self, task: str) -> str:
         """Return the logs of a task, of all runs and tries."""
-        return "\n".join(log.read_text() for log in sorted(self.home.glob(f"logs/**/task_id={task}/*.log")))
+        return "\n".join(log.read_text() for log in sorted(self.home.glob(f"logs/**/task_id={task}/**/*.log*")))
 
     def component_log(self, name: str) -> str:
         """Return what a component has printed."""
         return (self.home / f"{name}.log").read_text()
 
-    def _start(self, name: str) -> None:
-        with (self.home / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [_airflow(), name],
-                env={**self._env, "PYTHONPATH": str(self.home / name)},
-                cwd=self.home,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+    def query(self, sql: str, *values: Any) -> list[Any]:
+        """Read from Airflow's database, however busy it is."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=60)) as database:
+            return database.execute(sql, values).fetchall()
+
+    def _command(self, log: str, *words: str) -> None:
+        with (self.home / f"{log}.log").open("ab") as file:
+            code = subprocess.run([_airflow(), *words], env=self._env, stdout=file, stderr=file, check=False).returncode
+        if code:
+            raise RealAirflowError(f"airflow {' '.join(words)} ended with exit code {code}; see {file.name}")
+
+    def _is_ready(self, dag_id: str) -> bool:
+        if not self.query("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id):
+            return False
+        with socket.socket() as probe:
+            return IS_AIRFLOW_2 or probe.connect_ex(("127.0.0.1", self._port)) == 0
 
     def _stop_all(self) -> None:
         for process in reversed(self._processes.values()):
             _stop(process)
-
-    def _wait_until_up(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            self.check_processes()
-            try:
-                token = self._http.get("/auth/token").json()["access_token"]
-            except (httpx.TransportError, ValueError, KeyError):
-                time.sleep(0.5)
-            else:
-                self._http.headers["Authorization"] = f"Bearer {token}"
-                return
-        raise RealAirflowError(f"Airflow's API was not up within {START_SECONDS} s; see {self.home}/api-server.log")
-
-    def _call(self, method: str, path: str, **arguments: Any) -> Any:
-        response = self._http.request(method, path, **arguments)
-        if response.is_error:
-            raise RealAirflowError(f"{method} {path} was answered with {response.status_code}: {response.text}")
-        return response.json()
 
 
 def _environment(
@@ -211,13 +237,9 @@ def _environment(
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
         "AWS_EC2_METADATA_DISABLED": "true",
         "no_proxy": "127.0.0.1,localhost",
+        "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",  # Airflow 2: LocalExecutor with SQLite
         **{f"AIRFLOW__{name.upper()}": str(value) for name, value in configuration.items()},
     }
-
-
-def _label(task_instance: Mapping[str, Any]) -> str:
-    index = task_instance["map_index"]
-    return f"{task_instance['task_id']}[{index}]" if index >= 0 else str(task_instance["task_id"])
 
 
 def _free_port() -> int:
@@ -228,7 +250,7 @@ def _free_port() -> int:
 
 def _airflow() -> str:
     """Return the command of the Airflow that is installed beside this Python."""
-    return str(Path(sys.executable).with_name("airflow"))
+    return shutil.which("airflow", path=str(Path(sys.executable).parent)) or "airflow"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import tempfile
 
 # Before Airflow is imported anywhere: it reads its home once.
@@ -22,11 +23,12 @@ os.environ["AWS_DATA_PATH"] = os.path.join(HOME.name, "botocore")
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import pytest
 from botocore.loaders import Loader
+from versions import IS_AIRFLOW_2
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
@@ -42,6 +44,9 @@ try:
     from airflow.sdk.exceptions import TaskDeferred
 except ImportError:
     from airflow.exceptions import TaskDeferred
+
+if IS_AIRFLOW_2:
+    import airflow.sensors.base
 
 pytest_plugins = ["airflow_omics.local.pytest_plugin"]
 
@@ -69,12 +74,14 @@ class World:
         self.omics, self.s3 = _clients(local)
         self.s3.create_bucket(Bucket=BUCKET)
         self.store: str = self.omics.create_sequence_store(name="tests")["id"]
-        self.sources = [self.source(f"s3://{BUCKET}/in/{number}.fastq.gz") for number in range(3)]
+        self.read_sets = local.add_read_sets(self.store, 3)
+
+    @cached_property
+    def sources(self) -> list[dict[str, Any]]:
+        """What can be imported: three files."""
         for number in range(3):
             self.s3.put_object(Bucket=BUCKET, Key=f"in/{number}.fastq.gz", Body=b"@read%d\n" % number)
-        self.start(ReadSetJobKind.IMPORT)
-        local.advance(JOB_SECONDS)
-        self.read_sets = [each["id"] for each in self.omics.list_read_sets(sequenceStoreId=self.store)["readSets"]]
+        return [self.source(f"s3://{BUCKET}/in/{number}.fastq.gz") for number in range(3)]
 
     @staticmethod
     def source(uri: str) -> dict[str, Any]:
@@ -88,7 +95,7 @@ class World:
 
     def start(self, kind: ReadSetJobKind, read_sets: list[str] | None = None, **arguments: Any) -> str:
         """Start a job on all read sets, or these, and return its id."""
-        by_id = [{"readSetId": each} for each in (read_sets or getattr(self, "read_sets", []))]
+        by_id = [{"readSetId": each} for each in (read_sets or self.read_sets)]
         arguments |= {
             "sequenceStoreId": self.store,
             "sources": self.sources if kind is ReadSetJobKind.IMPORT else by_id,
@@ -147,10 +154,13 @@ class TaskInstance:
     task_id = "task"
     map_index = -1
     try_number = 1
+    max_tries = 0
 
     def __init__(self, first_reschedule: datetime | None = None) -> None:
         self.xcoms: dict[str, Any] = {}
         self._first_reschedule = first_reschedule
+        if IS_AIRFLOW_2:  # it reads it from its database
+            airflow.sensors.base._orig_start_date = lambda *_, **__: first_reschedule
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
@@ -214,12 +224,18 @@ def world(shared_local: LocalHealthOmics, monkeypatch: pytest.MonkeyPatch) -> Wo
 
 @pytest.fixture
 def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Return the lines logged so far; Airflow 3 writes a task's log to standard output, Airflow 2 logs it."""
+    """Return the lines logged so far: Airflow writes a task's log to standard output, or logs it, or does both."""
     caplog.set_level("INFO")
 
     def lines() -> list[str]:
-        logged = [f"[{record.levelname.lower()}] {record.getMessage()}" for record in caplog.records]
-        return [*logged, *capsys.readouterr().out.splitlines()]
+        logged = {
+            f"[{record.levelname.lower()}] {record.getMessage()}": record.getMessage() for record in caplog.records
+        }
+        printed = capsys.readouterr().out
+        return [
+            *(line for line, message in logged.items() if message not in printed),
+            *(re.sub(r"([A-Z]+) - ", lambda level: f"[{level[1].lower()}] ", line) for line in printed.splitlines()),
+        ]
 
     return lines
 
@@ -234,7 +250,9 @@ def pytest_sessionstart() -> None:
         "endpoints"
     )
     for partition in endpoints["partitions"]:
-        partition["services"] = {name: partition["services"].get(name, {}) for name in ("omics", "s3", "sts")}
+        partition["services"] = {
+            name: partition["services"].get(name, {"endpoints": {}}) for name in ("omics", "s3", "sts")
+        }
     os.mkdir(os.environ["AWS_DATA_PATH"])
     with open(os.path.join(os.environ["AWS_DATA_PATH"], "endpoints.json"), "w") as file:
         json.dump(endpoints, file)

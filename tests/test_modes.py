@@ -75,7 +75,7 @@ class Wait:
             return wake(self.sensor, self.deferred, self.ti)
         if timed_out:
             self.sensor.timeout = 0 if self.mode == "poke" else 3600
-            self.ti._first_reschedule = datetime.now(UTC) - timedelta(hours=2)
+            context["ti"] = self.ti = TaskInstance(datetime.now(UTC) - timedelta(hours=2))
         return self.sensor.execute(context)
 
 

@@ -234,7 +234,7 @@ def test_jobs_that_are_being_cancelled_are_listed_too(world: World) -> None:
         world.local.cancel_job(job_id)
 
     async def wait() -> Any:
-        waiting = asyncio.create_task(first_event(trigger(world, *jobs, poll_interval=0.1)))
+        waiting = asyncio.create_task(first_event(trigger(world, *jobs)))
         await until(lambda: asked(world, "ListReadSetExportJobs") >= 6)
         assert asked(world, "Get") == 10
         world.local.advance(JOB_SECONDS)
