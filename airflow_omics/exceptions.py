@@ -106,6 +106,10 @@ class OmicsRefusedError(OmicsRequestError, AirflowFailException):
     """AWS refused a call and will refuse it again until somebody changes something. Never retried by Airflow."""
 
 
+class OmicsNotFoundError(OmicsRefusedError):
+    """AWS knows no such job, or no such sequence store."""
+
+
 class OmicsResponseError(OmicsRequestError):
     """AWS answered something that is not of the form its service model describes."""
 
@@ -164,7 +168,8 @@ def explain(
         return OmicsTransientError(f"{message.rstrip('.')}. The connection is read anew; renew its credentials.")
     if is_transient(error):
         return OmicsTransientError(f"{message.rstrip('.')}.")
-    return OmicsRefusedError(f"{message.rstrip('.')}. {_advice(_code(error), failed_operation)}")
+    refusal = OmicsNotFoundError if _code(error) == "ResourceNotFoundException" else OmicsRefusedError
+    return refusal(f"{message.rstrip('.')}. {_advice(_code(error), failed_operation)}")
 
 
 def _advice(code: str, operation: str) -> str:

@@ -40,7 +40,17 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": None,
                         "default": "4.0",
-                    }
+                    },
+                    "not_found_seconds": {
+                        "description": (
+                            "How many seconds a job that AWS does not find is asked for again, since it may have been "
+                            "started a moment ago."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "5.0",
+                    },
                 },
             }
         },

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_omics.exceptions import WAITED_OUT, OmicsRequestError, OmicsTransientError
+from airflow_omics.compat import conf
+from airflow_omics.exceptions import WAITED_OUT, OmicsNotFoundError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 
@@ -15,6 +18,12 @@ FEW = 3
 
 OUTAGE = 3
 """How many jobs in a row, from the first, AWS must have said nothing of for a round to be given up."""
+
+NOT_FOUND_SECONDS = 5.0
+"""
+How long a job that AWS does not find is asked for again, unless ``[omics] not_found_seconds`` in Airflow's
+configuration says otherwise: whether a job can be found from the moment it is started is documented nowhere.
+"""
 
 
 @dataclass
@@ -62,16 +71,25 @@ class JobPoll:
         Ask for each of these jobs by itself; yield what AWS says of it, or why it does not.
 
         Throttling hits single calls, so those are made again as long as others succeed; else a long list would
-        never be seen whole. In an outage the round is given up soon.
+        never be seen whole. In an outage the round is given up soon. A job that AWS does not find may have been
+        started a moment ago, so it is asked for again for a few seconds.
         """
+        give_up = math.inf
         while True:
-            asked, missed = 0, []
+            asked, missed, not_found = 0, [], []
             for asked, job_id in enumerate(job_ids, 1):
                 try:
                     job = self.hook.get_read_set_job(self.kind, self.sequence_store_id, job_id)
                 except OmicsTransientError as error:
                     missed.append(job_id)
                     yield job_id, error
+                except OmicsNotFoundError as error:
+                    patience = conf.getfloat("omics", "not_found_seconds", fallback=NOT_FOUND_SECONDS)
+                    give_up = min(give_up, time.monotonic() + patience)
+                    if time.monotonic() >= give_up:
+                        yield job_id, error
+                    else:
+                        not_found.append(job_id)
                 except OmicsRequestError as error:
                     yield job_id, error
                 else:
@@ -79,9 +97,10 @@ class JobPoll:
                     yield job_id, job
                 if len(missed) == asked == OUTAGE:
                     return
-            if len(missed) in (0, asked):
+            job_ids = not_found + (missed if len(missed) < asked else [])
+            if not job_ids:
                 return
-            job_ids = missed
+            time.sleep(1 if not_found else 0)
 
     def get(self, job_ids: Iterable[str]) -> Iterator[ReadSetJob]:
         """

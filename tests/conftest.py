@@ -14,6 +14,7 @@ HOME = tempfile.TemporaryDirectory(prefix="airflow-omics-tests-")
 os.environ["AIRFLOW_HOME"] = HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__OMICS__CALLS_PER_SECOND"] = "1000"
+os.environ["AIRFLOW__OMICS__NOT_FOUND_SECONDS"] = "0"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 for name in [each for each in os.environ if each.startswith("AWS_") and not each.startswith("AWS_EC2")]:
     del os.environ[name]
@@ -70,7 +71,7 @@ class World:
     def __init__(self, local: LocalHealthOmics) -> None:
         self.local = local
         local.reset()
-        local.configure(job_seconds=JOB_SECONDS, calls_per_second=None, max_concurrent_jobs=None)
+        local.configure(job_seconds=JOB_SECONDS, calls_per_second=None, max_concurrent_jobs=None, get_lag=0, list_lag=0)
         self.omics, self.s3 = _clients(local)
         self.s3.create_bucket(Bucket=BUCKET)
         self.store: str = self.omics.create_sequence_store(name="tests")["id"]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import BUCKET, JOB_SECONDS, TaskInstance, World
+from conftest import BUCKET, JOB_SECONDS, TaskDeferred, TaskInstance, World, through_triggerer, wake
 
 from airflow_omics.compat import AirflowFailException
 from airflow_omics.exceptions import (
@@ -335,6 +335,28 @@ def test_a_job_of_another_kind_or_store_is_not_found(world: World, ti: TaskInsta
         run(world.sensor(ReadSetJobKind.IMPORT, job_id), ti)
     with pytest.raises(OmicsRefusedError, match="sequence store 9999999999"):
         run(world.sensor(ReadSetJobKind.EXPORT, job_id, sequence_store_id="9999999999"), ti)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_job_may_be_found_only_some_time_after_its_start(
+    world: World, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OMICS__NOT_FOUND_SECONDS", "20")
+    world.local.configure(get_lag=1.5)
+    jobs = [world.start(ReadSetJobKind.EXPORT) for _ in range(5)]
+    world.local.advance(JOB_SECONDS)
+    sensor = world.sensor(ReadSetJobKind.EXPORT, jobs, deferrable=deferrable)
+    assert len(through_triggerer(sensor, ti)) == 5
+
+
+def test_lists_that_lag_behind_end_no_wait_and_hold_none_up(world: World, ti: TaskInstance) -> None:
+    world.local.configure(list_lag=1)
+    jobs = [world.start(ReadSetJobKind.EXPORT) for _ in range(5)]
+    sensor = world.sensor(ReadSetJobKind.EXPORT, jobs, deferrable=True, poke_interval=0.2)
+    with pytest.raises(TaskDeferred) as caught:  # not yet listed
+        sensor.execute({"ti": ti})
+    world.local.advance(JOB_SECONDS)  # still listed
+    assert len(wake(sensor, caught.value, ti)) == 5
 
 
 @pytest.mark.parametrize(

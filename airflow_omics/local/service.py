@@ -113,7 +113,7 @@ class Service:
 
     def _get_job(self, kind: ReadSetJobKind, p: Members) -> Members:
         job = self._store(p["sequenceStoreId"]).jobs.get(p["id"])
-        if job is None or job.kind is not kind:
+        if job is None or job.kind is not kind or job.as_of(self._settings.get_lag) is None:
             raise ServiceError("ResourceNotFoundException", f"{kind.value.capitalize()} job {p['id']} does not exist")
         items = [
             item.request | {"status": item.status, "statusMessage": item.message, "readSetId": item.read_set_id}
@@ -124,7 +124,11 @@ class Service:
         return _job_members(job) | {"statusMessage": job.message, kind.items_key: items}
 
     def _list_jobs(self, kind: ReadSetJobKind, p: Members) -> Members:
-        jobs = [_job_members(job) for job in self._store(p["sequenceStoreId"]).jobs.values() if job.kind is kind]
+        jobs = []
+        for job in self._store(p["sequenceStoreId"]).jobs.values():
+            if job.kind is kind and (seen := job.as_of(self._settings.list_lag)):
+                status, completion_time = seen
+                jobs.append(_job_members(job) | {"status": str(status), "completionTime": completion_time})
         return _page(f"{kind.value}Jobs", [members for members in jobs if _matches(members, p.get("filter"))], p)
 
     def _store(self, store_id: str) -> SequenceStore:

@@ -20,6 +20,8 @@ class Settings:
         ServiceQuotaExceededException.
     :param calls_per_second: Calls within any second, for each of the operations that the service limits; more are
         answered with ThrottlingException.
+    :param get_lag: Seconds of real time after its Start for which Get does not find a job.
+    :param list_lag: Seconds of real time by which Lists of jobs lag behind Get.
     :param client_tokens: Whether a Start operation that repeats a client token returns the first one's job.
     """
 
@@ -31,6 +33,8 @@ class Settings:
         default_factory=lambda: {kind.value: kind.max_concurrent_jobs for kind in ReadSetJobKind}
     )
     calls_per_second: int | None = 5
+    get_lag: float = 0.0
+    list_lag: float = 0.0
     client_tokens: bool = True
 
     def update(self, **changes: Any) -> None:
@@ -57,6 +61,6 @@ class Settings:
 
 
 def _check(name: str, value: object) -> None:
-    may_be_none = name not in ("job_seconds", "client_tokens")
+    may_be_none = name.startswith(("max_", "calls_"))
     if not (value is None and may_be_none) and not (isinstance(value, int | float) and value >= 0):
         raise ValueError(f"{name} is {value!r}, expected a number from 0{' or None' if may_be_none else ''}")

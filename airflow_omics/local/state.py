@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,19 +12,13 @@ from typing import Any
 
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
 from airflow_omics.local.s3 import S3
+from airflow_omics.local.worker import ItemFailedError, Worker
 
 ACCOUNT = "123456789012"  # moto's own default account
 SUBMITTED_SHARE = 0.1
 """The share of a job's time that it stays SUBMITTED, and that a cancelled one stays CANCELLING."""
 
 TERMINAL = {JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_FAILURES, JobStatus.FAILED, JobStatus.CANCELLED}
-
-
-DONE = "The source was processed successfully."
-
-
-class ItemFailedError(Exception):
-    """An item of a job could not be processed; the message is the item's."""
 
 
 class Clock:
@@ -96,6 +91,20 @@ class Job:
     message: str = "The job is submitted and will start soon."
     completion_time: datetime | None = None
     cancel_time: datetime | None = None
+    history: list[tuple[float, JobStatus, datetime | None]] = field(default_factory=list)
+    """Real times (``time.monotonic``) with the status and the completion time that the job had from then on."""
+
+    def __post_init__(self) -> None:
+        self._become(self.status, self.message)
+
+    def as_of(self, seconds_ago: float) -> tuple[JobStatus, datetime | None] | None:
+        """Return the status and the completion time that the job had; None if it was not there yet."""
+        then = time.monotonic() - seconds_ago
+        return next(((status, end) for since, status, end in reversed(self.history) if since <= then), None)
+
+    def _become(self, status: JobStatus, message: str, when: datetime | None = None) -> None:
+        self.status, self.message, self.completion_time = status, message, when
+        self.history.append((time.monotonic(), status, when))
 
     @property
     def is_over(self) -> bool:
@@ -109,7 +118,7 @@ class Job:
         for number, item in enumerate(self.items, 1):
             if self.cancel_time is not None:
                 return
-            self.status, self.message = JobStatus.IN_PROGRESS, "The job is currently in progress."
+            self._become(JobStatus.IN_PROGRESS, "The job is currently in progress.")
             item.status, item.message = "IN_PROGRESS", "The source job is currently in progress."
             worker.begin(self, item)
             yield self._after(self.seconds - working_time * (1 - number / len(self.items)))
@@ -125,10 +134,11 @@ class Job:
 
     def cancellation(self, now: datetime) -> Iterator[datetime]:
         """Cancel the job: read sets not processed by now never will be. Yields when the cancelling ends."""
-        self.status, self.message, self.cancel_time = JobStatus.CANCELLING, "The job is being cancelled.", now
+        self._become(JobStatus.CANCELLING, "The job is being cancelled.")
+        self.cancel_time = now
         end = now + timedelta(seconds=SUBMITTED_SHARE * self.seconds)
         yield end
-        self._end(JobStatus.CANCELLED, "The job was cancelled.", end)
+        self._become(JobStatus.CANCELLED, "The job was cancelled.", end)
 
     def _after(self, seconds: float) -> datetime:
         return self.creation_time + timedelta(seconds=seconds)
@@ -137,14 +147,11 @@ class Job:
         failures = sum(item.status == "FAILED" for item in self.items)
         when = self._after(self.seconds)
         if not failures:
-            self._end(JobStatus.COMPLETED, "The job completed successfully.", when)
+            self._become(JobStatus.COMPLETED, "The job completed successfully.", when)
         elif failures < len(self.items):
-            self._end(JobStatus.COMPLETED_WITH_FAILURES, "The job completed with some failures.", when)
+            self._become(JobStatus.COMPLETED_WITH_FAILURES, "The job completed with some failures.", when)
         else:
-            self._end(JobStatus.FAILED, "The job failed.", when)
-
-    def _end(self, status: JobStatus, message: str, when: datetime) -> None:
-        self.status, self.message, self.completion_time = status, message, when
+            self._become(JobStatus.FAILED, "The job failed.", when)
 
 
 class State:
@@ -223,71 +230,3 @@ class State:
     def find_job(self, job_id: str) -> Job | None:
         """Look a job up by its id alone."""
         return next((store.jobs[job_id] for store in self.stores.values() if job_id in store.jobs), None)
-
-
-class Worker:
-    """Does what a job does to one read set."""
-
-    def __init__(self, state: State, s3: S3) -> None:
-        self._state = state
-        self._s3 = s3
-
-    def begin(self, job: Job, item: Item) -> None:
-        """Begin with an item."""
-        read_set = job.store.read_sets.get(item.request.get("readSetId", ""))
-        if job.kind is ReadSetJobKind.ACTIVATION and read_set is not None and read_set.status == "ARCHIVED":
-            read_set.status = "ACTIVATING"
-
-    def abandon(self, job: Job, item: Item) -> None:
-        """Take back what was begun with an item."""
-        read_set = job.store.read_sets.get(item.request.get("readSetId", ""))
-        if read_set is not None and read_set.status == "ACTIVATING":
-            read_set.status = "ARCHIVED"
-
-    def finish(self, job: Job, item: Item) -> str:
-        """
-        Do an item's work, and return its message.
-
-        :raises ItemFailedError: It could not be done.
-        """
-        for name in item.names & self._state.failing.keys():
-            self.abandon(job, item)
-            raise ItemFailedError(self._state.failing[name])
-        if job.kind is ReadSetJobKind.IMPORT:
-            return self._import(job, item)
-        read_set = job.store.read_sets.get(item.request["readSetId"])
-        if read_set is None:
-            raise ItemFailedError("The read set does not exist.")
-        return self._export(job, read_set) if job.kind is ReadSetJobKind.EXPORT else self._activate(read_set)
-
-    def _activate(self, read_set: ReadSet) -> str:
-        if read_set.status == "ACTIVE":
-            return "No activation needed as read set is already in ACTIVATING or ACTIVE state."
-        read_set.status = "ACTIVE"
-        return DONE
-
-    def _import(self, job: Job, item: Item) -> str:
-        files = {}
-        for member, uri in item.request["sourceFiles"].items():
-            try:
-                files[member] = self._s3.read(uri)
-            except FileNotFoundError:
-                raise ItemFailedError(f"{member} does not exist or cannot be read.") from None
-            if not files[member]:
-                raise ItemFailedError(f"{member} is empty.")
-        item.read_set_id = self._state.add_read_set(job.store, item.request, files, job.id).id
-        return DONE
-
-    def _export(self, job: Job, read_set: ReadSet) -> str:
-        if read_set.status != "ACTIVE":
-            raise ItemFailedError(f"The read set is {read_set.status}, not ACTIVE.")
-        folder = f"{job.request['destination'].rstrip('/')}/{read_set.id}"
-        names = {member: uri.rsplit("/", 1)[-1] for member, uri in read_set.source["sourceFiles"].items()}
-        if len(set(names.values())) < len(names):
-            names = {member: f"{member}/{name}" for member, name in names.items()}
-        for member, content in read_set.files.items():
-            try:
-                self._s3.write(f"{folder}/{names[member]}", content)
-            except FileNotFoundError:
-                raise ItemFailedError("The destination bucket does not exist or cannot be written.") from None
-        return DONE
