@@ -10,6 +10,7 @@ from airflow_omics.compat import AirflowException
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsEventError,
+    OmicsNotFoundError,
     OmicsRefusedError,
     OmicsRequestError,
     OmicsResponseError,
@@ -21,7 +22,8 @@ LARGEST = 60_000
 """Characters of JSON up to which an event carries the jobs themselves; Airflow 2 on MySQL keeps it in 65,535 bytes."""
 
 _ERRORS: dict[str | None, type[AirflowException]] = {
-    each.__name__: each for each in (OmicsArgumentError, OmicsRefusedError, OmicsRequestError, OmicsResponseError)
+    each.__name__: each
+    for each in (OmicsArgumentError, OmicsNotFoundError, OmicsRefusedError, OmicsRequestError, OmicsResponseError)
 }
 
 

@@ -142,7 +142,7 @@ def test_transient_errors_are_waited_out_and_start_nothing_twice(
     assert len(summary["finished"]) == 3
     fast.local.clear_faults()
     listed = getattr(fast.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=fast.store)[f"{kind.value}Jobs"]
-    assert len(listed) == (2 if kind is ReadSetJobKind.IMPORT else 1)  # the world imported once itself
+    assert len(listed) == 1
 
 
 def test_a_refusal_ends_the_task_at_once(fast: World, ti: TaskInstance) -> None:
