@@ -95,3 +95,10 @@ def test_the_server_from_the_command_line() -> None:
     refused = subprocess.run([*command, "--host", "0.0.0.0"], capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert "expected a loopback address" in refused.stderr
+    with subprocess.Popen(
+        [*command, "--host", "0.0.0.0", "--port", "0", "--allow-host", "localhost"], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("Local HealthOmics: http://localhost:")
+        server.terminate()
+        assert server.wait(10) == 0

@@ -16,7 +16,14 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m airflow_omics.local",
         description="HealthOmics storage and S3 on one loopback port. Controls: POST /_local/<name>.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer requests to this host too, beside loopback's names; needed for a --host that is not loopback",
+    )
     parser.add_argument("--port", type=int, default=4566, help="0 for a free one (default: %(default)s)")
     parser.add_argument("--job-seconds", type=float, default=5.0, help="how long a job takes (default: %(default)s)")
     parser.add_argument("--no-limits", action="store_true", help="switch quotas and the rate limit off")
@@ -25,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.no_limits:
         settings |= dict.fromkeys(("max_read_sets", "max_concurrent_jobs", "calls_per_second"))
     try:
-        local = LocalHealthOmics(options.host, options.port, **settings).start()
+        local = LocalHealthOmics(options.host, options.port, allow_hosts=options.allow_host, **settings).start()
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     stop = threading.Event()

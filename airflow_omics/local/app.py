@@ -18,11 +18,19 @@ from werkzeug.wrappers import Request, Response
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.faults import Fault, Faults
+from airflow_omics.local.hosts import Hosts
 from airflow_omics.local.s3 import S3, SERVICES
 from airflow_omics.local.service import Service
 from airflow_omics.local.settings import Settings
 from airflow_omics.local.state import State
-from airflow_omics.local.wire import ServiceError, find_operation, read_parameters, write_error, write_response
+from airflow_omics.local.wire import (
+    ServiceError,
+    find_operation,
+    read_parameters,
+    write_error,
+    write_response,
+    write_xml_error,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -36,12 +44,13 @@ _SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/[^/]+/[^/]+/(?P<service>[^/]+)/a
 class Application:
     """The WSGI application."""
 
-    def __init__(self, controls: Callable[[str, dict[str, Any]], Any]) -> None:
+    def __init__(self, controls: Callable[[str, dict[str, Any]], Any], hosts: Hosts) -> None:
         self.lock = threading.RLock()
         self.stopping = threading.Event()
         self.settings = Settings()
         self.s3 = S3()
         self._controls = controls
+        self._hosts = hosts
         self._request_ids = itertools.count(1)
         self.reset()
 
@@ -59,9 +68,16 @@ class Application:
         request = Request(environ)
         scope = _SCOPE.search(request.headers.get("Authorization", ""))
         service = scope["service"] if scope else None
+        is_control = service is None and request.path.startswith(CONTROL_PATH)
+        try:
+            self._hosts.check(request)
+        except ServiceError as error:
+            is_xml = service in (None, *SERVICES) and not is_control
+            response = write_xml_error(error) if is_xml else write_error(error, "0")
+            return response(environ, start_response)
         if service == "omics":
             response = self._answer_omics(request, scope["key"] if scope else None)
-        elif service is None and request.path.startswith(CONTROL_PATH):
+        elif is_control:
             response = self._answer_control(request)
         elif service in (None, *SERVICES):
             with self.lock:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import ipaddress
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +20,7 @@ except ImportError:  # moto before 5.2.5 lets S3 metadata with an underscore get
 
 from airflow_omics.local.app import Application
 from airflow_omics.local.faults import Fault
+from airflow_omics.local.hosts import Hosts
 from airflow_omics.local.wire import service_model
 
 ACCESS_KEY = "local-healthomics"
@@ -61,18 +61,21 @@ class LocalHealthOmics:
         with LocalHealthOmics(job_seconds=2) as local:
             local.client("omics").create_sequence_store(name="mine")
 
-    :param host: A loopback address.
+    :param host: The address to listen on: a loopback address, or any other if ``allow_hosts`` says so as well.
     :param port: 0 for a free one.
+    :param allow_hosts: Names and addresses, beside loopback's, that requests may give as their host; the first is the
+        one for clients if ``host`` is not loopback. Whoever reaches the server may do everything.
     :param settings: See :class:`airflow_omics.local.settings.Settings`.
-    :raises ValueError: ``host`` is not loopback, or a setting is unknown.
+    :raises ValueError: ``host`` is not loopback and ``allow_hosts`` is empty, or a setting is unknown.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, **settings: Any) -> None:
-        if not ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback:
-            raise ValueError(f"host is {host!r}, expected a loopback address: this server lets anybody do everything")
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, *, allow_hosts: Sequence[str] = (), **settings: Any
+    ) -> None:
         self._host = host
         self._port = port
-        self._app = Application(self._control)
+        self._hosts = Hosts(host, allow_hosts)
+        self._app = Application(self._control, self._hosts)
         self._app.settings.update(**settings)
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -114,8 +117,8 @@ class LocalHealthOmics:
     @property
     def endpoint_url(self) -> str:
         """What boto3 takes as ``endpoint_url``."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        name = self._hosts.name
+        return f"http://{f'[{name}]' if ':' in name else name}:{self._port}"
 
     @property
     def connection(self) -> dict[str, Any]:

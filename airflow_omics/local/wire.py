@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
+from xml.sax.saxutils import escape
 
 import regex
 from botocore.loaders import Loader
@@ -154,6 +155,13 @@ def write_error(error: ServiceError, request_id: str) -> Response:
         headers={"x-amzn-ErrorType": error.code, "x-amzn-RequestId": request_id},
         mimetype="application/json",
     )
+
+
+def write_xml_error(error: ServiceError) -> Response:
+    """Render an error in a form that clients of S3 and of STS read."""
+    text = f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+    body = f"<ErrorResponse><Error>{text}</Error></ErrorResponse>"
+    return Response(body, status=error.http_status, mimetype="text/xml")
 
 
 def _from_text(shape: Shape, text: str | None) -> Any:
