@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from botocore import xform_name
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 from botocore.parsers import ResponseParserError
@@ -24,6 +25,7 @@ from airflow_omics.exceptions import (
     explain,
 )
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
+from airflow_omics.masking import mask
 from airflow_omics.members import items
 from airflow_omics.pace import keep_pace
 
@@ -59,6 +61,7 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         super().__init__(
             aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, config=config, client_type="omics"
         )
+        self._token = ""
 
     def get_read_set_export_job(self, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         """
@@ -212,7 +215,8 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         defaults |= {name: own[name] for name in ("retries", "inject_host_prefix") if name in own}
         merged = Config(**defaults).merge(config or self.config)  # of two, the argument wins
         try:
-            client = super().get_client_type(region_name=region_name, config=merged, deferrable=deferrable)
+            with self._masking():
+                client: OmicsClient = super().get_client_type(region_name, merged, deferrable)
         except ValueError as error:
             if isinstance(error, BotoCoreError):
                 raise
@@ -221,6 +225,7 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
                 "An endpoint_url begins with http:// or https://."
             ) from error
         keep_pace(client)
+        client.meta.events.register("before-send.omics", self._keep_token)
         return client
 
     def _are_retries_configured(self) -> bool:
@@ -238,11 +243,28 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         try:
-            return _answer(getattr(self.conn, xform_name(operation)), parameters)
+            with self._masking():
+                return _answer(getattr(self.conn, xform_name(operation)), parameters)
         except (ClientError, CredentialRetrievalError) as error:
             if are_credentials_expired(error):
                 self.disconnect()
             raise
+
+    @contextmanager
+    def _masking(self) -> Iterator[None]:
+        """Let no exception tell the connection's secrets, or the session token of the last request."""
+        try:
+            yield
+        except Exception as error:
+            config = self.__dict__.get("conn_config")  # reading it may be what failed
+            own = (getattr(config, name, None) for name in ("aws_secret_access_key", "aws_session_token"))
+            mask(error, filter(None, (self._token, *own)))
+            raise
+
+    def _keep_token(self, request: AWSPreparedRequest, **_: Any) -> None:
+        """Keep the session token that a request is sent with; it may be of an assumed role."""
+        token = request.headers.get("X-Amz-Security-Token") or ""
+        self._token = token.decode() if isinstance(token, bytes) else token
 
 
 def _answer(call: Callable[..., dict[str, Any]], parameters: dict[str, Any]) -> dict[str, Any]:

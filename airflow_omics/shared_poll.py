@@ -57,7 +57,7 @@ class Source:
     aws_conn_id: str | None
     region_name: str | None
     verify: bool | str | None
-    botocore_config: str
+    botocore_config: str = field(repr=False)  # the log shows sources, and proxies may have passwords
     """JSON."""
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 from botocore.loaders import Loader
+from secret_search import SECRET, pytest_runtest_makereport, secrets_in
 from versions import IS_AIRFLOW_2
 
 from airflow_omics.jobs import ReadSetJobKind
@@ -50,6 +51,7 @@ if IS_AIRFLOW_2:
     import airflow.sensors.base
 
 pytest_plugins = ["airflow_omics.local.pytest_plugin"]
+__all__ = ["pytest_runtest_makereport"]
 
 ROLE = "arn:aws:iam::123456789012:role/HealthOmics"
 BUCKET = "airflow-omics-tests"
@@ -217,9 +219,16 @@ def shared_local() -> Iterator[LocalHealthOmics]:
         yield local
 
 
+def connection(local: LocalHealthOmics, **extra: Any) -> dict[str, Any]:
+    """Return an Airflow connection with secrets that can be searched for."""
+    own = local.connection
+    extra = {**own["extra"], "aws_session_token": f"{SECRET}-session-token", **extra}
+    return {**own, "password": f"{SECRET}-key", "extra": extra}
+
+
 @pytest.fixture
 def world(shared_local: LocalHealthOmics, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(shared_local.connection))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection(shared_local)))
     return World(shared_local)
 
 
@@ -233,6 +242,7 @@ def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -
             f"[{record.levelname.lower()}] {record.getMessage()}": record.getMessage() for record in caplog.records
         }
         printed = capsys.readouterr().out
+        assert not secrets_in(printed)  # which is nowhere else from here on
         return [
             *(line for line, message in logged.items() if message not in printed),
             *(re.sub(r"([A-Z]+) - ", lambda level: f"[{level[1].lower()}] ", line) for line in printed.splitlines()),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import JOB_SECONDS, World
+from conftest import JOB_SECONDS, World, connection
 from real_airflow import RealAirflow
+from secret_search import SECRET, secrets_in
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
@@ -77,7 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         # Lets the scheduler hear of a poke's end before a short interval is over.
         settings: dict[str, Any] = {"workers__min_heartbeat_interval": 1}
         settings |= {"triggerer__job_heartbeat_sec": 1, "triggerer__triggerer_health_check_threshold": 5}
-        with RealAirflow(home, dags, local.connection, settings) as airflow:
+        with RealAirflow(home, dags, connection(local), settings) as airflow:
             yield Run(airflow, world, jobs)
 
 
@@ -133,3 +134,10 @@ def test_deferred_waits_survive_a_triggerer_that_is_killed(run: Run) -> None:
 
 def test_a_mapped_wait(run: Run) -> None:
     assert [run.history[f"mapped[{index}]"][-1] for index in range(2)] == ["success", "success"]
+
+
+def test_no_log_has_a_secret(run: Run) -> None:
+    logs = {path: path.read_text(errors="replace") for path in run.airflow.home.rglob("*.log*") if path.is_file()}
+    assert [path for path, text in logs.items() if secrets_in(text)] == []
+    assert any("task_id=ten_faults" in path.parts and run.jobs["store"] in text for path, text in logs.items())
+    assert secrets_in(f"Signed with {SECRET}")

@@ -1,0 +1,60 @@
+"""
+Taking secrets out of exceptions: botocore quotes URLs and headers it stumbles over, AWS may quote what was signed.
+
+Airflow masks what it knows as a secret in a task's log. An exception goes further, such as with a trigger's event into
+the database, and may have secrets that Airflow was never told: an assumed role's token, a signature.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+MASK = "***"
+"""What Airflow, too, puts in a secret's place."""
+
+SHORTEST = 8
+"""A secret with fewer characters is a stand-in, and would be found in ordinary words; AWS's have 40 and more."""
+
+_TELLTALE = re.compile(
+    r"""(?ix)
+    (https?://) [^\s/@"']+ (?=@)              # a user and password before a host
+    | (invalid\ endpoint:\ ) \S+              # botocore, of a URL without a scheme
+    | (integer\ value\ as\ ) '[^']*'          # Python, of a password with a slash, taken for a port
+    | (                                       # by its name, in a header, a query, JSON or a profile
+        (?: secret_?(?:access_?)?key | (?:access|auth|security|session)[-_]?token | password | signature )
+        ["']? \s* [:=] \s* ["']?
+      ) [^\s"',&;<>}]+
+    """
+)
+
+
+def mask(error: BaseException, secrets: Iterable[str]) -> None:
+    """
+    Replace secrets in an exception and in all that it was raised from, in place: a traceback shows them all.
+
+    Client tokens stay: they make a request idempotent, and let nobody in.
+
+    :param secrets: What is known to be secret; other secrets are found by what stands before them.
+    """
+    known = sorted({each.strip() for each in secrets if len(each.strip()) >= SHORTEST}, key=len, reverse=True)
+
+    def masked(value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in known:
+                value = value.replace(secret, MASK)
+            return _TELLTALE.sub(lambda match: "".join(filter(None, match.groups())) + MASK, value)
+        if isinstance(value, dict):
+            return {name: masked(member) for name, member in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(masked(member) for member in value)
+        return value
+
+    rest, seen = [error], set()
+    while rest:
+        each = rest.pop()
+        seen.add(id(each))
+        each.args = masked(each.args)
+        vars(each).update(masked(vars(each)))  # where botocore keeps the answer, and what it makes the message of
+        rest += [cause for cause in (each.__cause__, each.__context__) if cause and id(cause) not in seen]
