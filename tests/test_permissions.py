@@ -1,0 +1,75 @@
+"""The IAM policy in README.md: what it allows is enough, and all of it is used."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import TaskInstance, World, wake
+from test_operators import fast, operator
+from test_readme import README
+
+from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.local.wire import service_model
+
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:
+    from airflow.exceptions import TaskDeferred
+
+__all__ = ["fast"]
+(POLICY,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
+ALLOWED = {statement["Sid"]: set(statement["Action"]) for statement in POLICY["Statement"]}
+
+
+def used(world: World, allowed: set[str], call: Callable[[], Any]) -> set[str]:
+    """Return the actions that something uses while all others are denied."""
+    for operation in service_model().operation_names:
+        if f"omics:{operation}" not in allowed:
+            world.local.add_fault(operation=operation, error="AccessDeniedException")
+    before = len(world.local.calls())
+    call()
+    calls = world.local.calls()[before:]
+    assert {each["error"] for each in calls} == {None}
+    world.local.clear_faults()
+    passes_role = any("roleArn" in each["parameters"] for each in calls)
+    return {f"omics:{each['operation']}" for each in calls} | ({"iam:PassRole"} if passes_role else set())
+
+
+def wait(world: World, kind: ReadSetJobKind, job_ids: list[str]) -> None:
+    """Wait for jobs that begin to run, by rescheduling and in the triggerer."""
+    ti = TaskInstance()
+    poking, deferring = world.sensor(kind, job_ids), world.sensor(kind, job_ids, deferrable=True)
+    assert not poking.poke({"ti": ti})
+    with pytest.raises(TaskDeferred) as caught:
+        deferring.execute({"ti": ti})
+    world.local.advance(10_000)
+    assert len(wake(deferring, caught.value, ti)) == len(job_ids)
+    assert poking.poke({"ti": ti})
+
+
+def test_the_sensors_use_the_first_statement(world: World) -> None:
+    actions = set()
+    for kind in ReadSetJobKind:
+        job_ids = [world.start(kind) for _ in range(5)]
+        actions |= used(world, ALLOWED["Wait"], lambda: wait(world, kind, job_ids))  # noqa: B023
+    assert actions == ALLOWED["Wait"]
+
+
+def test_the_operators_use_the_rest_as_well(fast: World) -> None:
+    actions = set()
+    for kind in ReadSetJobKind:
+        fast.local.archive_read_sets() if kind is ReadSetJobKind.ACTIVATION else None
+        items = fast.sources if kind is ReadSetJobKind.IMPORT else fast.read_sets
+        started = operator(fast, kind, items)
+        actions |= used(fast, set().union(*ALLOWED.values()), lambda: started.execute({"ti": TaskInstance()}))  # noqa: B023
+    assert actions - ALLOWED["Wait"] == ALLOWED["Start"] | ALLOWED["PassRole"]
+
+
+def test_a_role_is_passed_to_healthomics_only() -> None:
+    (statement,) = (each for each in POLICY["Statement"] if "iam:PassRole" in each["Action"])
+    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "omics.amazonaws.com"}}
+    assert ":role/" in statement["Resource"]
