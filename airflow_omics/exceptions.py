@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import (
@@ -18,14 +19,20 @@ from botocore.exceptions import (
     ConnectionError as BotocoreConnectionError,
 )
 
+from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, cut, some
 from airflow_omics.compat import AirflowException, AirflowFailException, Context
-from airflow_omics.jobs import FailedReadSet, ReadSetJob
+from airflow_omics.jobs import ReadSetJob
 
 if TYPE_CHECKING:
     from botocore.parsers import ResponseParserError
 
 NAMED_WITH_MESSAGE = 5
-"""How many failed read sets of one job an error shows with AWS's message; the others are named by id."""
+"""How many failed read sets of one job an error shows with AWS's message; others are named by id, if there is room."""
+
+_ROOM = LARGEST_ERROR - 5 * LONGEST_MESSAGE
+"""Characters for what an error names; with one name that is longer, and what is said around, it keeps its bound."""
+
+_MORE = "more; XCom has all: failed_job, and the ids alone failed_read_set_ids"
 
 WAITED_OUT = "%s Nothing is lost; asking again."
 """How the log says that an error is waited out."""
@@ -71,12 +78,16 @@ class OmicsReadSetJobFailedError(AirflowFailException):
     """
     Read set jobs are over and did not succeed. Never retried by Airflow, since they will never end better.
 
+    Its text has at most :data:`airflow_omics.bounds.LARGEST_ERROR` characters, and says how much more there is in XCom.
+
     :param jobs: The failed ones, as :class:`airflow_omics.jobs.ReadSetJob`; available as ``.jobs``.
     """
 
     def __init__(self, jobs: Sequence[ReadSetJob]) -> None:
         self.jobs = tuple(jobs)
-        super().__init__("\n".join(_ending(job) for job in self.jobs))
+        super().__init__(
+            some([_ending(job, _ROOM // len(self.jobs)) for job in self.jobs], _ROOM, "\n", f"jobs {_MORE}")
+        )
 
     def push(self, context: Context, result: object) -> None:
         """
@@ -156,13 +167,13 @@ def explain(
     :param subject: What it was called for, such as a job, in words.
     """
     if not isinstance(error, ClientError):
-        message = f"{operation} for {subject} failed: {type(error).__name__}: {error}"
+        message = f"{operation} for {subject} failed: {type(error).__name__}: {cut(str(error))}"
         if is_transient(error):
             return OmicsTransientError(f"{message} If this goes on, check endpoint_url, region_name and the network.")
         return OmicsRequestError(f"{message} Check the Airflow connection, its region and its credentials.")
     # Signing may have called another service first, such as sts:AssumeRole.
     failed_operation = error.operation_name or operation
-    said = error.response.get("Error", {}).get("Message") or "no message"
+    said = cut(str(error.response.get("Error", {}).get("Message") or "no message"))
     message = f"{failed_operation} for {subject} was answered with {_code(error)}: {said}"
     if are_credentials_expired(error):
         return OmicsTransientError(f"{message.rstrip('.')}. The connection is read anew; renew its credentials.")
@@ -194,11 +205,11 @@ def _http_status(response: Mapping[str, Any]) -> int:
 
 
 def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code") or "an error without a code")
+    return cut(str(error.response.get("Error", {}).get("Code") or "an error without a code"), 100)
 
 
-def _ending(job: ReadSetJob) -> str:
-    """Say how a job ended, in the words an on-call person needs."""
+def _ending(job: ReadSetJob, room: int) -> str:
+    """Say how a job ended, in the words an on-call person needs, with as many read sets as have room."""
     text = f"{job} ended {job.status}"
     if job.status_message:
         text += f" ({job.status_message})"
@@ -207,14 +218,6 @@ def _ending(job: ReadSetJob) -> str:
     text += f"; {len(job.failed)} of {job.total} read sets failed"
     if job.unfinished:
         text += f", {len(job.unfinished)} were never finished"
-    return f"{text}: {_named(job.failed)}." if job.failed else f"{text}."
-
-
-def _named(failed: Sequence[FailedReadSet]) -> str:
-    def join(items: Iterable[object]) -> str:
-        return ", ".join(str(item) for item in items)
-
-    text = join(failed[:NAMED_WITH_MESSAGE])
-    if rest := failed[NAMED_WITH_MESSAGE:]:
-        text += f"; also {join(item.read_set_id or item.source for item in rest)}"
-    return text
+    named = [str(each) for each in job.failed[:NAMED_WITH_MESSAGE]]
+    named += [str(replace(each, message=None)) for each in job.failed[NAMED_WITH_MESSAGE:]]
+    return f"{text}: {some(named, room, more=_MORE)}." if named else f"{text}."

@@ -13,7 +13,8 @@ from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Any
 
-from airflow_omics.members import iso_time, items, text, texts, time, to_iso
+from airflow_omics.bounds import MOST_READ_SETS, shown
+from airflow_omics.members import identifier, iso_time, items, message, text, texts, time, to_iso
 
 UNKNOWN_STATUS = "%s has a status unknown to this version: %r. Waiting on."
 """How the log says so, with the job and the status."""
@@ -89,7 +90,7 @@ class ReadSetJobKind(Enum):
         for kind in cls:
             if kind.value == word:
                 return kind
-        raise ValueError(f"kind is {word!r:.80}, expected one of {', '.join(kind.value for kind in cls)}")
+        raise ValueError(f"kind is {shown(word, 80)}, expected one of {', '.join(kind.value for kind in cls)}")
 
     def operation(self, verb: str) -> str:
         """Name an AWS operation on jobs of this kind: ``Start``, ``Get`` or ``List``."""
@@ -127,7 +128,8 @@ class ReadSetJob:
     ``status`` is a :class:`JobStatus`, or AWS's own text where this version does not know it. ``finished`` and
     ``unfinished`` hold read set ids in the order of the request; for an import ``finished`` has None where AWS sent no
     id yet, and ``unfinished`` holds the S3 URIs of the first source files. All three lists are empty when AWS sent no
-    per-read-set details, which its documentation shows even for a job that is over.
+    per-read-set details, which its documentation shows even for a job that is over. Messages are cut, and other texts
+    and lists beyond what :mod:`airflow_omics.bounds` says refused, so that a summary has a bounded size.
     """
 
     kind: ReadSetJobKind
@@ -142,6 +144,10 @@ class ReadSetJob:
     failed: tuple[FailedReadSet, ...] = ()
     unfinished: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.total > MOST_READ_SETS:
+            raise ValueError(f"there are {self.total} read sets, expected at most {MOST_READ_SETS}")
+
     @classmethod
     def from_response(
         cls, kind: ReadSetJobKind, response: Mapping[str, Any], *, sequence_store_id: str, job_id: str | None = None
@@ -152,28 +158,28 @@ class ReadSetJob:
         :param job_id: The job asked for; None if the response is what tells it.
         :raises ValueError: A member is missing, of the wrong type, or speaks of another job; the message names it.
         """
-        job_id = job_id or text(response, "id")
-        if not job_id:
-            raise ValueError("id is missing")
+        job_id = job_id or identifier(response, "id")
         for member, asked in (("id", job_id), ("sequenceStoreId", sequence_store_id)):
             if text(response, member) not in (asked, None):
-                raise ValueError(f"{member} is {response[member]!r}, expected {asked!r}, the one asked for")
+                raise ValueError(f"{member} is {shown(response[member], 80)}, expected {asked!r}, the one asked for")
         status = text(response, "status")
         if not status:
-            raise ValueError(f"status is missing; the response has {sorted(response) or 'no members'}")
+            raise ValueError(
+                f"status is missing; the response has {shown(list(response)) if response else 'no members'}"
+            )
         finished: list[str | None] = []
         failed: list[FailedReadSet] = []
         unfinished: list[str] = []
         for index, item in enumerate(items(response, kind.items_key)):
             try:
                 read_set_id, source = _item_names(kind, item)
-                item_status, message = text(item, "status"), text(item, "statusMessage")
+                item_status, said = text(item, "status"), message(item, "statusMessage")
             except ValueError as error:
                 raise ValueError(f"{kind.items_key}[{index}]: {error}") from None
             if item_status == "FINISHED":
                 finished.append(read_set_id)
             elif item_status == "FAILED":
-                failed.append(FailedReadSet(read_set_id, message, source))
+                failed.append(FailedReadSet(read_set_id, said, source))
             else:
                 # NOT_STARTED, IN_PROGRESS, and any word this version has never heard of: not done.
                 unfinished.append(source or read_set_id or "")
@@ -182,7 +188,7 @@ class ReadSetJob:
             job_id=job_id,
             sequence_store_id=sequence_store_id,
             status=JobStatus(status) if status in _VERDICTS else status,
-            status_message=text(response, "statusMessage"),
+            status_message=message(response, "statusMessage"),
             destination=text(response, "destination"),
             creation_time=time(response, "creationTime"),
             completion_time=time(response, "completionTime"),
@@ -199,7 +205,7 @@ class ReadSetJob:
         :raises ValueError: It is no summary; the message names what is wrong in it.
         """
         if not isinstance(summary, Mapping):
-            raise ValueError(f"{summary!r:.80} is no summary of a job")
+            raise ValueError(f"{shown(summary, 80)} is no summary of a job")
         kind, status = ReadSetJobKind.parse(summary.get("kind")), text(summary, "status")
         job_id, sequence_store_id = text(summary, "job_id"), text(summary, "sequence_store_id")
         if not (job_id and sequence_store_id and status):
@@ -207,21 +213,18 @@ class ReadSetJob:
         failed = []
         for item in items(summary, "failed"):
             if not isinstance(item, Mapping):
-                raise ValueError(f"failed holds {item!r:.80}, expected structures")
-            failed.append(FailedReadSet(*(text(item, name) for name in ("read_set_id", "message", "source"))))
-        finished = items(summary, "finished")
-        if not all(isinstance(each, str | None) for each in finished):
-            raise ValueError(f"finished is {finished!r:.80}, expected a list of texts")
+                raise ValueError(f"failed holds {shown(item, 80)}, expected structures")
+            failed.append(FailedReadSet(text(item, "read_set_id"), message(item, "message"), text(item, "source")))
         return cls(
             kind=kind,
             job_id=job_id,
             sequence_store_id=sequence_store_id,
             status=JobStatus(status) if status in _VERDICTS else status,
-            status_message=text(summary, "status_message"),
+            status_message=message(summary, "status_message"),
             destination=text(summary, "destination"),
             creation_time=iso_time(summary, "creation_time"),
             completion_time=iso_time(summary, "completion_time"),
-            finished=tuple(finished),
+            finished=tuple(text({"finished": each}, "finished") for each in items(summary, "finished")),
             failed=tuple(failed),
             unfinished=tuple(texts(summary, "unfinished")),
         )
@@ -284,7 +287,7 @@ def describe(kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> str:
 def _item_names(kind: ReadSetJobKind, item: Any) -> tuple[str | None, str | None]:
     """Return an item's read set id and, for an import, its first source file."""
     if not isinstance(item, Mapping):
-        raise ValueError(f"{item!r:.80} is no structure")
+        raise ValueError(f"{shown(item, 80)} is no structure")
     read_set_id, source = text(item, kind.item_id_key), None
     if kind is ReadSetJobKind.IMPORT:
         files = item.get("sourceFiles")

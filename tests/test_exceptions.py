@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, CredentialRetrievalError, NoCredentialsError, SSLError
 from botocore.parsers import ResponseParserError
+from conftest import TaskInstance
 
+from airflow_omics.bounds import LARGEST_ERROR, LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics.exceptions import OmicsReadSetJobFailedError, explain, is_transient
 from airflow_omics.jobs import FailedReadSet, JobStatus, ReadSetJob, ReadSetJobKind
 from airflow_omics.local.wire import error_codes
@@ -72,3 +74,20 @@ def test_a_failed_job_survives_pickling() -> None:
         "HealthOmics export job 1234567890 in sequence store 2345678901 ended FAILED; "
         "1 of 1 read sets failed: 3456789012."
     )
+
+
+@pytest.mark.parametrize(("jobs", "failed"), [(1, 3), (1, 100), (1, MOST_READ_SETS), (500, 100)])
+@pytest.mark.parametrize("size", [10, LONGEST_TEXT])
+def test_an_error_has_a_bounded_size_and_says_where_all_is(jobs: int, failed: int, size: int) -> None:
+    items = [
+        {"id": f"{number:010}".ljust(size, "0")[:size], "status": "FAILED", "statusMessage": "Torn" * size}
+        for number in range(failed)
+    ]
+    response: Any = {"status": "FAILED", "statusMessage": "Bad" * size, "readSets": items}
+    job = ReadSetJob.from_response(ReadSetJobKind.EXPORT, response, sequence_store_id="1234567890", job_id="2345678901")
+    error, ti = OmicsReadSetJobFailedError([job] * jobs), TaskInstance()
+    error.push({"ti": ti}, None)
+    assert len(str(error)) <= LARGEST_ERROR
+    assert len(ti.xcoms["failed_read_set_ids"]) == failed
+    assert ("failed_read_set_ids" in str(error)) == (any(each["id"] not in str(error) for each in items) or jobs > 100)
+    assert size > 10 or jobs > 1 or failed > 100 or all(each["id"] in str(error) for each in items)
