@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeGuard
 
+from airflow_omics.bounds import shown
 from airflow_omics.exceptions import OmicsArgumentError
-
-ID = re.compile(r"[0-9]{10,36}")
-"""Ids of sequence stores, read sets and jobs (service model: ``SequenceStoreId``, ``ReadSetId``, ``ExportJobId``)."""
+from airflow_omics.members import ID
 
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-DESTINATION = re.compile(rf"{_BUCKET}/(.{{1,1024}}/)?")
-OBJECT = re.compile(rf"{_BUCKET}/.{{1,1024}}")
-ROLE = re.compile(r"arn:[^:]+:iam::[0-9]{12}:role/.{1,1900}")
+_KEY = r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}"
+DESTINATION = re.compile(rf"{_BUCKET}/({_KEY}/)?")
+OBJECT = re.compile(rf"{_BUCKET}/{_KEY}")
+ROLE = re.compile(r"arn:[a-z0-9-]+:iam::[0-9]{12}:role/[!-~]{1,1900}")
 FILE_TYPES = ("FASTQ", "BAM", "CRAM", "UBAM")
 """What AWS can import (service model: ``FileType``)."""
+
+LONGEST_WAIT = 10 * 365 * 86_400
+"""Seconds that an interval or a timeout may have; Airflow and Python fail on some that are longer."""
 
 _ID_FORM = "text of 10 to 36 digits, such as '1234567890'"
 
@@ -59,7 +64,7 @@ def parse_id(argument: str, value: object) -> str:
     :raises OmicsArgumentError: It cannot be one.
     """
     # Native rendering (render_template_as_native_obj=True) turns a text of digits into a number.
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**36 else value
     if not isinstance(text, str) or not ID.fullmatch(text):
         raise _wrong(argument, value, _ID_FORM)
     return text
@@ -86,7 +91,11 @@ def is_list(value: object) -> bool:
 
 def check(parse: Callable[[str, Any], object], argument: str, value: object) -> None:
     """Check, when the DAG is parsed, an argument with the function that parses it; what has templates in it passes."""
-    if not _has_templates(value):
+    try:
+        is_template = _has_templates(value)
+    except RecursionError:
+        is_template = False
+    if not is_template:
         parse(argument, value)
 
 
@@ -125,6 +134,10 @@ def parse_sources(argument: str, value: object) -> list[dict[str, Any]]:
         where = f"{argument}[{index}]"
         if not isinstance(source, dict):
             raise _wrong(where, source, "a dictionary, as boto3's start_read_set_import_job takes it")
+        for name, member in source.items():
+            inner = [*member, *member.values()] if isinstance(member, dict) else [member]
+            if not all(isinstance(each, str) for each in [name, *inner]):
+                raise _wrong(f"{where}[{shown(name)}]", member, "text, or a dictionary of texts, under a name")
         for name in ("subjectId", "sampleId"):
             if not isinstance(source.get(name), str) or not source[name]:
                 raise _wrong(f"{where}[{name!r}]", source.get(name), "text")
@@ -136,9 +149,68 @@ def parse_sources(argument: str, value: object) -> list[dict[str, Any]]:
         for name, uri in files.items():
             if not isinstance(uri, str) or not OBJECT.fullmatch(uri):
                 raise _wrong(
-                    f"{where}['sourceFiles'][{name!r}]", uri, "the S3 URI of an object, such as 's3://bucket/key'"
+                    f"{where}['sourceFiles'][{shown(name)}]", uri, "the S3 URI of an object, such as 's3://bucket/key'"
                 )
     return sources
+
+
+def parse_seconds(argument: str, value: object) -> float:
+    """
+    Return a span of time, given in seconds or as a timedelta, in seconds.
+
+    :raises OmicsArgumentError: It is none, or negative, or above :data:`LONGEST_WAIT`.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not _is_number(seconds) or not 0 <= seconds <= LONGEST_WAIT:
+        raise _wrong(argument, value, "seconds, as a number or a timedelta, from 0 to ten years")
+    return float(seconds)
+
+
+def parse_moment(argument: str, value: object) -> float:
+    """
+    Return a time in seconds since the epoch.
+
+    :raises OmicsArgumentError: It is none, or further away than :data:`LONGEST_WAIT`.
+    """
+    if not _is_number(value) or not 0 <= value <= time.time() + LONGEST_WAIT:
+        raise _wrong(argument, value, "a time in seconds since the epoch, at most ten years from now")
+    return float(value)
+
+
+def parse_token(argument: str, value: object) -> str:
+    """
+    Return a text that identifies some work.
+
+    :raises OmicsArgumentError: It is none, or what a template makes of nothing.
+    """
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**36 else value
+    if not isinstance(text, str) or text in ("", "None"):
+        raise _wrong(argument, value, "text that is not empty")
+    return text
+
+
+def check_bool(argument: str, value: object) -> None:
+    """Check an argument that is True or False; the text 'False' would count as true."""
+    if not isinstance(value, bool):
+        raise _wrong(argument, value, "True or False")
+
+
+def check_connection(aws_conn_id: object, region_name: object, verify: object, botocore_config: object) -> None:
+    """
+    Check what a client is made with, once templates are rendered.
+
+    :raises OmicsArgumentError: It is of a wrong type.
+    """
+    texts = {"aws_conn_id": aws_conn_id, "region_name": region_name}
+    for argument, value in {**texts, "verify": None if isinstance(verify, bool) else verify}.items():
+        if value is not None and not (isinstance(value, str) and value.isprintable() and len(value) <= 4096):
+            raise _wrong(argument, value, "text of at most 4,096 printable characters, or None")
+    if not isinstance(botocore_config, dict | None):
+        raise _wrong("botocore_config", botocore_config, "a dictionary, or None")
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _has_templates(value: object) -> bool:
@@ -165,4 +237,4 @@ def _wrong(argument: str, value: object, expected: str) -> OmicsArgumentError:
         )
     elif value is None or value == "None":
         hint = " The upstream task may have pushed no XCom."
-    return OmicsArgumentError(f"{argument} is {value!r:.200} ({type(value).__name__}), expected {expected}.{hint}")
+    return OmicsArgumentError(f"{argument} is {shown(value)} ({type(value).__name__}), expected {expected}.{hint}")

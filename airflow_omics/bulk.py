@@ -22,7 +22,8 @@ from typing import Any
 
 from airflow.utils.log.logging_mixin import LoggingMixin
 
-from airflow_omics.exceptions import WAITED_OUT, OmicsEventError, OmicsTransientError
+from airflow_omics.bounds import shown
+from airflow_omics.exceptions import WAITED_OUT, OmicsEventError, OmicsResponseError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.members import items, texts
@@ -105,6 +106,11 @@ class Bulk(LoggingMixin):
             except OmicsTransientError as error:
                 self.log.warning(WAITED_OUT, error)
                 return
+            if job.job_id in self.seen:
+                raise OmicsResponseError(
+                    f"{self.kind.operation('Start')} for {len(chunk.sources)} read sets was answered with {job}, which "
+                    "was started for others. Check what stands between Airflow and AWS (endpoint_url, proxy)."
+                )
             self.pending.popleft()
             self.running[job.job_id] = chunk
             self.unlooked.add(job.job_id)
@@ -140,7 +146,7 @@ class Bulk(LoggingMixin):
 
     def remember(self) -> dict[str, Any]:
         """Return, as JSON, what a task that leaves has to take up again with :meth:`take_up`."""
-        return {
+        memory = {
             "parameters": dict(self.parameters),
             "pending": [{"sources": list(chunk.sources), "after": list(chunk.after)} for chunk in self.pending],
             "jobs": [job.summary() for job in self.seen.values()],
@@ -148,16 +154,19 @@ class Bulk(LoggingMixin):
             "superseded": list(self.superseded),
             "total": self.total,
         }
+        return {**memory, "digest": _digest(memory)}
 
     def take_up(self, memory: object) -> None:
         """
         Take up what :meth:`remember` told.
 
-        :raises OmicsEventError: It cannot be that.
+        :raises OmicsEventError: It cannot be that, or was changed since: read sets might be forgotten.
         """
         try:
             if not isinstance(memory, Mapping) or not isinstance(memory.get("total"), int):
                 raise ValueError("total is missing")
+            if memory.get("digest") != _digest({name: memory[name] for name in memory if name != "digest"}):
+                raise ValueError("it was changed")
             self.parameters = {str(name): str(value) for name, value in dict(memory.get("parameters", {})).items()}
             for chunk in items(memory, "pending"):
                 self.pending.append(Chunk(tuple(items(chunk, "sources")), tuple(texts(chunk, "after"))))
@@ -168,9 +177,9 @@ class Bulk(LoggingMixin):
                 raise ValueError("a job or a source is missing")
             self.superseded = set(texts(memory, "superseded"))
             self.total = memory["total"]
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, RecursionError, TypeError, ValueError) as error:
             raise OmicsEventError(
-                f"What this task remembered while it was deferred cannot be right: {memory!r:.200} ({error}). "
+                f"What this task remembered while it was deferred cannot be right: {shown(memory)} ({error}). "
                 "A retry of the task finds its jobs again."
             ) from error
 
@@ -205,8 +214,11 @@ class Bulk(LoggingMixin):
 
     def _token(self, chunk: Chunk) -> str:
         request = [self.sequence_store_id, self.kind.value, dict(self.parameters), chunk.sources]
-        work = [*self.identity, *request, chunk.after]
-        return "airflow-" + hashlib.sha256(json.dumps(work, sort_keys=True, default=list).encode()).hexdigest()
+        return f"airflow-{_digest([*self.identity, *request, chunk.after])}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=list).encode()).hexdigest()
 
 
 def _names(source: Source) -> set[object]:

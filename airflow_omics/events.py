@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from airflow_omics.arguments import parse_moment
+from airflow_omics.bounds import LARGEST_ERROR, cut, shown
 from airflow_omics.compat import AirflowException
 from airflow_omics.exceptions import (
     OmicsArgumentError,
@@ -16,7 +18,7 @@ from airflow_omics.exceptions import (
     OmicsResponseError,
 )
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
-from airflow_omics.members import text
+from airflow_omics.members import message, text
 
 LARGEST = 60_000
 """Characters of JSON up to which an event carries the jobs themselves; Airflow 2 on MySQL keeps it in 65,535 bytes."""
@@ -37,7 +39,7 @@ def over(jobs: Iterable[ReadSetJob]) -> dict[str, Any]:
 
 def failed(error: Exception) -> dict[str, Any]:
     """Tell that jobs cannot be waited for."""
-    return {"status": "error", "error": type(error).__name__, "message": str(error)}
+    return {"status": "error", "error": type(error).__name__, "message": cut(str(error), LARGEST_ERROR)}
 
 
 def due() -> dict[str, Any]:
@@ -62,11 +64,13 @@ def parse(
             raise ValueError(f"expected a dictionary, found {type(event).__name__}")
         status = text(event, "status")
         if status == "error":
-            raise _ERRORS.get(text(event, "error"), AirflowException)(text(event, "message") or "no message")
+            raise _ERRORS.get(text(event, "error"), AirflowException)(
+                message(event, "message", LARGEST_ERROR) or "no message"
+            )
         if status == "due":
             return {}
         if status != "over" or "jobs" not in event:
-            raise ValueError(f"status is {status!r} with members {sorted(map(str, event))}")
+            raise ValueError(f"status is {shown(status, 80)} with members {shown(list(event))}")
         if event["jobs"] is None:
             return {}
         if not isinstance(event["jobs"], list):
@@ -75,12 +79,29 @@ def parse(
         for job in jobs:
             if (job.kind, job.sequence_store_id) != (kind, sequence_store_id) or job.job_id not in job_ids:
                 raise ValueError(f"it tells of {job}, which is not waited for")
+        told = {job.job_id: job for job in jobs}
+        if len(told) < len(jobs):
+            raise ValueError("it tells of a job twice")
     except ValueError as error:
         if isinstance(error, AirflowException):
             raise
         raise OmicsEventError(
-            f"The trigger woke this task with an event that cannot be right: {event!r:.200} ({error}). "
+            f"The trigger woke this task with an event that cannot be right: {shown(event)} ({error}). "
             "Airflow's retries wait anew. If it happens again, compare the versions of airflow-omics on the triggerer "
             "and on the workers."
         ) from error
-    return {job.job_id: job for job in jobs}
+    return told
+
+
+def remembered(name: str, moment: object) -> float | None:
+    """
+    Return a time that a deferred task remembered, in seconds since the epoch, or None where it had none.
+
+    :raises OmicsEventError: It is no time.
+    """
+    try:
+        return None if moment is None else parse_moment(name, moment)
+    except OmicsArgumentError as error:
+        raise OmicsEventError(
+            f"What this task remembered while it was deferred cannot be right: {error} Airflow's retries begin anew."
+        ) from error

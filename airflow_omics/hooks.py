@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import botocore.session
-from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
-from botocore import xform_name
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from airflow_omics.exceptions import (
-    OmicsArgumentError,
-    OmicsResponseError,
-    OmicsTransientError,
-    are_credentials_expired,
-    explain,
-)
+from airflow_omics.bounds import shown
+from airflow_omics.client import OmicsClientHook
+from airflow_omics.exceptions import OmicsResponseError, OmicsTransientError, explain
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
-from airflow_omics.masking import mask
 from airflow_omics.members import items
-from airflow_omics.pace import keep_pace
 
-if TYPE_CHECKING:
-    from mypy_boto3_omics import OmicsClient
+MOST_PAGES = {**{f"{kind.value}Jobs": 100 for kind in ReadSetJobKind}, "readSets": 10_000}
+"""Pages of 100 after which a List counts as endless; quotas keep few jobs running, and read sets may be a million."""
 
 
-class OmicsHook(AwsGenericHook["OmicsClient"]):
+class OmicsHook(OmicsClientHook):
     """
     Interact with AWS HealthOmics storage: a thick wrapper around ``boto3.client("omics")``.
 
@@ -49,19 +35,9 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
     :param region_name: AWS region. If None, the connection's, else boto3's own lookup.
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
     :param config: Configuration of the botocore client, as :class:`botocore.config.Config` or its keyword arguments.
+    :raises airflow_omics.exceptions.OmicsArgumentError: One of them is of a wrong type, or, when the first call is
+        made, no client can be made of them.
     """
-
-    def __init__(
-        self,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        config: Config | dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            aws_conn_id=aws_conn_id, region_name=region_name, verify=verify, config=config, client_type="omics"
-        )
-        self._token = ""
 
     def get_read_set_export_job(self, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         """
@@ -135,7 +111,9 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         """
         wanted, found = set(read_set_ids), set()
         for read_set in self._list("ListReadSets", "readSets", sequence_store_id, "ACTIVE"):
-            found |= wanted & {read_set["id"]}
+            # The status is looked at, for a filter that is not applied must not keep a read set from being activated.
+            if read_set.get("status") == "ACTIVE":
+                found |= wanted & {read_set["id"]}
             if found == wanted:
                 break
         return found
@@ -144,6 +122,7 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
         """Yield what a List operation lists, page by page, as it is taken."""
         subject = f"sequence store {sequence_store_id}"
         token: dict[str, str] = {}
+        tokens: set[str] = set()
         while True:
             page = self._ask(
                 operation,
@@ -156,11 +135,15 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
             with _parsing(operation, subject):
                 listed = items(page, key)
                 if not all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in listed):
-                    raise ValueError(f"{key} is {listed!r:.80}, expected a list of structures with an id")
+                    raise ValueError(f"{key} is {shown(listed, 80)}, expected a list of structures with an id")
+                following = page.get("nextToken")
+                if not isinstance(following, str | None) or following in tokens or len(tokens) == MOST_PAGES[key]:
+                    raise ValueError(f"nextToken is {shown(following, 80)} after {len(tokens) + 1} pages")
             yield from listed
-            if not page.get("nextToken"):
+            if not following:
                 return
-            token = {"nextToken": page["nextToken"]}
+            tokens.add(following)
+            token = {"nextToken": following}
 
     def _ask(self, operation: str, subject: str, **parameters: Any) -> dict[str, Any]:
         """Call AWS, and explain what goes wrong."""
@@ -176,109 +159,8 @@ class OmicsHook(AwsGenericHook["OmicsClient"]):
             )
         return response
 
-    @staticmethod
-    def _find_operator_class_name(target_function_name: str) -> str | None:
-        """
-        Name the class that calls, for the user agent.
-
-        The Amazon provider's own reads the source of every frame for it, a large part of what a poke would cost.
-        """
-        frame = sys._getframe()
-        while frame is not None and frame.f_code.co_name != target_function_name:
-            frame = frame.f_back  # type: ignore[assignment]
-        return type(frame.f_locals.get("self")).__name__ if frame is not None else None
-
-    @staticmethod
-    def _find_executor_class_name() -> str | None:
-        """Name no executor, since none uses this hook."""
-        return None
-
-    def disconnect(self) -> None:
-        """Close the client; the next call reads the connection, and takes up its credentials, anew."""
-        client = self.__dict__.pop("conn", None)
-        for cached in ("conn_config", "_client"):
-            self.__dict__.pop(cached, None)
-        if client is not None:
-            client.close()
-
-    def get_client_type(
-        self, region_name: str | None = None, config: Config | None = None, deferrable: bool = False
-    ) -> OmicsClient:
-        """Create the client, with this provider's defaults under whatever the user configured."""
-        defaults: dict[str, Any] = {}
-        if not self._are_retries_configured():
-            defaults["retries"] = {"mode": "standard"}
-        if self.conn_config.get_service_endpoint_url(service_name="omics"):
-            defaults["inject_host_prefix"] = False
-        # The Amazon provider takes no notice of the connection's config_kwargs when it is given a config.
-        own = self.conn_config.extra_config.get("config_kwargs") or {}
-        defaults |= {name: own[name] for name in ("retries", "inject_host_prefix") if name in own}
-        merged = Config(**defaults).merge(config or self.config)  # of two, the argument wins
-        try:
-            with self._masking():
-                client: OmicsClient = super().get_client_type(region_name, merged, deferrable)
-        except ValueError as error:
-            if isinstance(error, BotoCoreError):
-                raise
-            raise OmicsArgumentError(
-                f"Airflow connection {self.aws_conn_id!r} makes no client: {error}. "
-                "An endpoint_url begins with http:// or https://."
-            ) from error
-        keep_pace(client)
-        client.meta.events.register("before-send.omics", self._keep_token)
-        return client
-
-    def _are_retries_configured(self) -> bool:
-        """Tell whether the environment or the AWS profile set retries; a Config given to botocore would hide that."""
-        if {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & os.environ.keys():
-            return True
-        if not Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser().is_file():
-            return False
-        # Not self.get_session(): with a role to assume that would call AWS.
-        profile = botocore.session.Session(profile=self.conn_config.profile_name).get_scoped_config()
-        return bool({"retry_mode", "max_attempts"} & profile.keys())
-
     def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         return self._call(kind.operation("Get"), sequenceStoreId=sequence_store_id, id=job_id)
-
-    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        try:
-            with self._masking():
-                return _answer(getattr(self.conn, xform_name(operation)), parameters)
-        except (ClientError, CredentialRetrievalError) as error:
-            if are_credentials_expired(error):
-                self.disconnect()
-            raise
-
-    @contextmanager
-    def _masking(self) -> Iterator[None]:
-        """Let no exception tell the connection's secrets, or the session token of the last request."""
-        try:
-            yield
-        except Exception as error:
-            config = self.__dict__.get("conn_config")  # reading it may be what failed
-            own = (getattr(config, name, None) for name in ("aws_secret_access_key", "aws_session_token"))
-            mask(error, filter(None, (self._token, *own)))
-            raise
-
-    def _keep_token(self, request: AWSPreparedRequest, **_: Any) -> None:
-        """Keep the session token that a request is sent with; it may be of an assumed role."""
-        token = request.headers.get("X-Amz-Security-Token") or ""
-        self._token = token.decode() if isinstance(token, bytes) else token
-
-
-def _answer(call: Callable[..., dict[str, Any]], parameters: dict[str, Any]) -> dict[str, Any]:
-    """Call AWS; what botocore fails on in other ways than with its own errors becomes one of those."""
-    try:
-        response = call(**parameters)
-        response.pop("ResponseMetadata", None)
-    except (BotoCoreError, OmicsArgumentError):
-        raise  # some of them are ValueErrors too
-    except RuntimeError as error:  # the credentials were refreshed, and are expired still
-        raise CredentialRetrievalError(provider="refresh", error_msg=str(error)) from error
-    except (ValueError, TypeError, AttributeError) as error:  # the body is no JSON object of the expected form
-        raise ResponseParserError(f"the body cannot be read: {type(error).__name__}: {error}") from error
-    return response
 
 
 @contextmanager

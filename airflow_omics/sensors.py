@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_omics import events
-from airflow_omics.arguments import check_id, check_ids, is_list, parse_id, parse_ids
+from airflow_omics.arguments import check_bool, check_id, check_ids, is_list, parse_id, parse_ids, parse_seconds
 from airflow_omics.compat import (
     AirflowRescheduleException,
     AirflowSensorTimeout,
@@ -78,7 +78,10 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         poke_interval: timedelta | float = 60,
         **kwargs: Any,
     ) -> None:
-        super().__init__(mode=mode, poke_interval=poke_interval, **kwargs)
+        if kwargs.get("timeout") is not None:
+            kwargs["timeout"] = parse_seconds("timeout", kwargs["timeout"])
+        super().__init__(mode=mode, poke_interval=parse_seconds("poke_interval", poke_interval), **kwargs)
+        check_bool("accept_partial_failure", accept_partial_failure)
         check_id("sequence_store_id", sequence_store_id)
         check_ids("job_id", job_id)
         self.sequence_store_id = sequence_store_id
@@ -92,14 +95,15 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         """Wait, in the way that ``mode`` and ``deferrable`` say."""
         return self._defer(context, time.time()) if self.deferrable else super().execute(context)
 
-    def execute_complete(self, context: Context, event: object = None, since: object = None) -> Any:
+    def execute_complete(self, context: Context, event: object = None, since: object = None, **_: object) -> Any:
         """
-        Go on with what the trigger told, as after a look at AWS.
+        Go on with what the trigger told, as after a look at AWS. What another version remembered is ignored.
 
         :param since: When the wait began, in seconds since the epoch.
         """
         self._event = (event,)
-        return self._defer(context, since if isinstance(since, int | float) else time.time())
+        began = events.remembered("since", since)
+        return self._defer(context, time.time() if began is None else min(began, time.time()))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Do what Airflow does, with the same outcome on all its versions and in all modes."""

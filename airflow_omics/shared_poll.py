@@ -25,6 +25,7 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
+from airflow_omics.bounds import shown
 from airflow_omics.compat import AirflowFailException
 from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
@@ -165,7 +166,7 @@ class SharedPoll:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._joined.wait(), max(next_due - self._loop.time(), 0))
         except Exception as error:  # a bug; nobody may wait for ever because of it
-            log.exception("The shared poll of %s ended", self._source)
+            log.exception("The shared poll of %s ended", shown(self._source))
             self._retire()
             self._tell_all(error)
 
@@ -202,7 +203,7 @@ class SharedPoll:
             if isinstance(error, AirflowFailException) or self._rounds_lost >= ROUNDS_LOST:
                 self._tell_all(error)
             else:
-                log.warning("A round of %s failed; the next comes.", self._source, exc_info=True)
+                log.warning("A round of %s failed; the next comes.", shown(self._source), exc_info=True)
             left = []
         else:
             self._rounds_lost = 0

@@ -15,13 +15,13 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_omics import events
-from airflow_omics.arguments import check_id, parse_id
+from airflow_omics.arguments import check_bool, check_id, parse_id, parse_seconds, parse_token
+from airflow_omics.bounds import LONGEST_MESSAGE, shown, some
 from airflow_omics.bulk import Bulk, Source
 from airflow_omics.compat import AirflowException, Context, conf
 from airflow_omics.exceptions import (
     WAITED_OUT,
     OmicsArgumentError,
-    OmicsEventError,
     OmicsReadSetJobFailedError,
     OmicsTransientError,
 )
@@ -94,13 +94,17 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     ) -> None:
         super().__init__(**kwargs)
         check_id("sequence_store_id", sequence_store_id)
-        if max_concurrent_jobs is not None and max_concurrent_jobs < 1:
-            raise OmicsArgumentError(f"max_concurrent_jobs is {max_concurrent_jobs}, expected at least 1, or None")
+        check_bool("accept_partial_failure", accept_partial_failure)
+        check_bool("wait_for_completion", wait_for_completion)
+        if max_concurrent_jobs is not None and not (isinstance(max_concurrent_jobs, int) and max_concurrent_jobs > 0):
+            raise OmicsArgumentError(
+                f"max_concurrent_jobs is {shown(max_concurrent_jobs)}, expected at least 1, or None"
+            )
         self.sequence_store_id = sequence_store_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        self.poll_interval = parse_seconds("poll_interval", poll_interval)
+        self.timeout = None if timeout is None else parse_seconds("timeout", timeout)
         self.max_concurrent_jobs = max_concurrent_jobs
         self.accept_partial_failure = accept_partial_failure
         self.client_token = client_token
@@ -111,23 +115,20 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         with suppress(BotoCoreError, ClientError):  # the first call says it better
             for link in self.operator_extra_links:
                 link.show(context, self.hook.conn_region_name, self.hook.conn_partition, **bulk.parameters)
-        timeout = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else self.timeout
-        return self._go_on(bulk, context, deadline=None if timeout is None else time.time() + timeout)
+        return self._go_on(bulk, context, None if self.timeout is None else time.time() + self.timeout)
 
     def execute_complete(
-        self, context: Context, event: object = None, memory: object = None, deadline: object = None
+        self, context: Context, event: object = None, memory: object = None, deadline: object = None, **_: object
     ) -> list[Any]:
         """
-        Go on after the triggerer woke the task.
+        Go on after the triggerer woke the task. What another version remembered is ignored.
 
         :param memory: What :meth:`airflow_omics.bulk.Bulk.remember` told.
         :param deadline: When the task times out, in seconds since the epoch.
         """
         bulk = self._bulk(context)
         bulk.take_up(memory)
-        if not isinstance(deadline, int | float | None):
-            raise OmicsEventError(f"The deadline that this task remembered is {deadline!r:.80}, expected seconds")
-        return self._go_on(bulk, context, deadline, (event,))
+        return self._go_on(bulk, context, events.remembered("deadline", deadline), (event,))
 
     def _go_on(
         self, bulk: Bulk, context: Context, deadline: float | None, event: tuple[object] | None = None
@@ -136,7 +137,9 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             is_over = self._run(bulk, deadline, event)
         except BaseException:
             if bulk.running:
-                self.log.warning("These jobs go on at AWS, which cannot cancel them: %s", ", ".join(bulk.running))
+                self.log.warning(
+                    "These jobs go on at AWS, which cannot cancel them: %s", some(bulk.running, LONGEST_MESSAGE)
+                )
             raise
         if not is_over:
             self._leave(bulk, deadline)
@@ -176,8 +179,8 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             if left <= 0:
                 raise AirflowException(
                     f"Task {self.task_id!r} was not over within its timeout of {self.timeout}: {bulk.progress}. "
-                    f"These jobs go on at AWS, which cannot cancel them: {', '.join(bulk.running) or 'none'}; "
-                    "no more are started."
+                    "These jobs go on at AWS, which cannot cancel them: "
+                    f"{some(bulk.running, LONGEST_MESSAGE) or 'none'}; no more are started."
                 )
             if self.deferrable and added and not is_unclear:
                 return False
@@ -217,7 +220,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             hook=self.hook,
             kind=self.kind,
             sequence_store_id=parse_id("sequence_store_id", self.sequence_store_id),
-            identity=identity if self.client_token is None else [self.client_token],
+            identity=identity if self.client_token is None else [parse_token("client_token", self.client_token)],
             parameters=self._parameters(),
             max_concurrent_jobs=self.max_concurrent_jobs or self.kind.max_concurrent_jobs,
             accept_partial_failure=self.accept_partial_failure,

@@ -11,7 +11,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_omics import events
-from airflow_omics.arguments import parse_id, parse_ids
+from airflow_omics.arguments import check_connection, parse_id, parse_ids, parse_moment, parse_seconds
+from airflow_omics.bounds import shown
 from airflow_omics.exceptions import WAITED_OUT, OmicsArgumentError, OmicsTransientError
 from airflow_omics.jobs import UNKNOWN_STATUS, ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.shared_poll import SharedPoll, Source, Wait
@@ -44,7 +45,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
     :param until: Fire when ``all`` of them are over, or when ``any`` is.
     :param poll_interval: Seconds that a wait goes unasked at most; triggers that share a poll share the shortest.
     :param wake_at: When to fire at the latest, in seconds since the epoch; None for no limit.
-    :param fire_after: When to fire at the earliest, in seconds since the epoch; see :data:`SETTLE`.
+    :param fire_after: When to fire at the earliest, in seconds since the epoch; at most :data:`SETTLE` from now.
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own.
     :param region_name: AWS region. If None, the connection's.
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
@@ -53,6 +54,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
 
     def __init__(  # noqa: PLR0913 - keywords
         self,
+        /,
         *,
         kind: str | None = None,
         sequence_store_id: str | None = None,
@@ -86,7 +88,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         arguments = {
             "kind": self.kind,
             "sequence_store_id": self.sequence_store_id,
-            "job_ids": list(self.job_ids),
+            "job_ids": self.job_ids,
             "until": self.until,
             "poll_interval": self.poll_interval,
             "wake_at": self.wake_at,
@@ -106,7 +108,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
             yield TriggerEvent(events.failed(error))  # type: ignore[no-untyped-call]
             return
         if self.unknown:
-            self.log.warning("Ignoring arguments that this version does not know: %s", ", ".join(self.unknown))
+            self.log.warning("Ignoring arguments that this version does not know: %s", shown(list(self.unknown)))
         self.log.info("Waiting for %s in the triggerer, asking every %s s", self._jobs, self.poll_interval)
         poll = SharedPoll.of(source)
         del source  # thousands may wait
@@ -118,7 +120,7 @@ class OmicsReadSetJobTrigger(BaseTrigger):
             event = events.due()
         finally:
             poll.leave(wait)
-        await asyncio.sleep(max(float(self.fire_after or 0) - time.time(), 0))
+        await asyncio.sleep(min(max(float(self.fire_after or 0) - time.time(), 0), SETTLE))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -151,13 +153,15 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         try:
             kind = ReadSetJobKind.parse(self.kind)
             config = json.dumps(self.botocore_config or {}, sort_keys=True)
-            interval, seconds, _ = float(self.poll_interval), None, float(self.fire_after or 0)
-            if self.wake_at is not None:
-                seconds = max(float(self.wake_at) - time.time(), 0)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise OmicsArgumentError(f"An argument of {type(self).__name__} cannot be right: {error}") from error
+        check_connection(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
+        interval, seconds = parse_seconds("poll_interval", self.poll_interval), None
+        parse_moment("fire_after", self.fire_after or 0)
+        if self.wake_at is not None:
+            seconds = max(parse_moment("wake_at", self.wake_at) - time.time(), 0)
         if self.until not in ("all", "any"):
-            raise OmicsArgumentError(f"until is {self.until!r}, expected 'all' or 'any'")
+            raise OmicsArgumentError(f"until is {shown(self.until)}, expected 'all' or 'any'")
         store = parse_id("sequence_store_id", self.sequence_store_id)
         ids = [] if seconds is not None and not self.job_ids else parse_ids("job_ids", self.job_ids)
         source = Source(kind, store, self.aws_conn_id, self.region_name, self.verify, config)
@@ -165,6 +169,10 @@ class OmicsReadSetJobTrigger(BaseTrigger):
 
     @property
     def _jobs(self) -> str:
-        more = len(self.job_ids) - NAMED
-        named = ", ".join(map(str, self.job_ids[:NAMED])) + (f" and {more} more" if more > 0 else "")
-        return f"HealthOmics {self.kind} jobs {named} in sequence store {self.sequence_store_id}"
+        try:
+            source, wait, _ = self._parse()
+        except OmicsArgumentError as error:
+            return str(error)
+        more = len(wait.job_ids) - NAMED
+        named = ", ".join(wait.job_ids[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f"HealthOmics {source.kind.value} jobs {named} in sequence store {source.sequence_store_id}"
