@@ -48,7 +48,7 @@ def test_an_event_that_is_edited(event: Any) -> None:
 def test_a_trigger_that_is_edited(world: World, data: st.DataObject) -> None:
     job_id = world.job(EXPORT, "COMPLETED")
     good = OmicsReadSetJobTrigger(
-        kind="export", sequence_store_id=world.store, job_ids=[job_id], poll_interval=0.1, wake_at=time.time() + 1
+        kind="export", sequence_store_id=world.store, job_ids=[job_id], poll_interval=0.1, wake_at=time.time() + 0.3
     ).serialize()[1]
     shapes = st.just({"job_ids": job_id}) | st.just({"job_ids": int(job_id)}) | st.just({"fire_after": 10**18})
     trigger = OmicsReadSetJobTrigger(**data.draw(changed(good, hostile) | shapes.map(lambda new: {**good, **new})))
