@@ -11,13 +11,14 @@ BENCHMARK := .venv-benchmark/installed
 # A file is one worker's; the first to start, tests/test_airflow.py, takes longest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test matrix faults lint check benchmark constraints clean
+.PHONY: help demo test matrix installed faults lint check benchmark constraints clean
 
 help:
 	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
 	@echo 'make test         run the test suite (ARGS="-k sensors" gives pytest arguments of your own)'
 	@echo 'make matrix       run the test suite on every Airflow that is supported (ARGS="--rows newest-3.0" on some)'
-	@echo 'make faults       run the minutes long tests of a real Airflow with processes killed'
+	@echo 'make installed    install the wheel beside what the images of Amazon MWAA have, and look at it there'
+	@echo 'make faults       break everything around 2,000 waits of a real Airflow, and print what became of them'
 	@echo 'make benchmark    measure waits in the triggerer and pokes beside those of the Amazon provider'
 	@echo 'make lint         linter, formatter check and type check'
 	@echo 'make check        lint and test: what CI runs'
@@ -32,6 +33,9 @@ test: $(INSTALLED) $(AWSCLI)
 
 matrix: $(INSTALLED) $(AWSCLI)
 	$(BIN)/python scripts/matrix.py $(ARGS) $(PARALLEL)
+
+installed: $(INSTALLED)
+	$(BIN)/python -m pytest tests/installed $(ARGS)
 
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -s $(ARGS)

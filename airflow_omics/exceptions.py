@@ -55,6 +55,8 @@ _TRANSIENT_CODES = {
     "IDPCommunicationError",  # STS could not reach the identity provider of a web identity
     "InternalServerException",
     "PriorRequestNotComplete",
+    "RequestInTheFuture",  # this and the next: a clock is wrong, and will be set
+    "RequestTimeTooSkewed",
     "RequestTimeout",
     "RequestTimeoutException",
     "ServiceQuotaExceededException",  # Start* only: a job of somebody's has to end first

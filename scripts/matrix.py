@@ -99,8 +99,8 @@ def make_environment(name: str) -> Path:
     stamp = home / "made-of"
     if stamp.exists() and stamp.read_text() == made_of:
         return python
-    _run(*UV, "venv", "--clear", "--python", _find_python(ROWS[name].python), str(home))
-    _run(
+    run(*UV, "venv", "--clear", "--python", find_python(ROWS[name].python), str(home))
+    run(
         *(*UV, "pip", "install", "--python", str(python), "-c", str(constraints)),
         *("--build-constraints", str(ROOT / "constraints" / "build.txt")),
         *("-e", f"{ROOT}[local]", "--group", f"{ROOT / 'pyproject.toml'}:test"),
@@ -111,8 +111,8 @@ def make_environment(name: str) -> Path:
 
 def installed_versions(name: str, python: Path) -> dict[str, str]:
     """Return the versions that a row has; raise if they are not those that it claims, or do not fit together."""
-    _run(*UV, "pip", "check", "--python", str(python))
-    listed = json.loads(_run(*UV, "pip", "list", "--python", str(python), "--format", "json"))
+    run(*UV, "pip", "check", "--python", str(python))
+    listed = json.loads(run(*UV, "pip", "list", "--python", str(python), "--format", "json"))
     installed = {each["name"]: each["version"] for each in listed}
     pins = [each.partition("==") for each in ROWS[name].requirements if "==" in each]
     wrong = [
@@ -120,7 +120,7 @@ def installed_versions(name: str, python: Path) -> dict[str, str]:
     ]
     if wrong:
         raise MatrixError(f"not what it claims to be: {'; '.join(wrong)}")
-    version = _run(str(python), "-c", "import platform; print(platform.python_version())").strip()
+    version = run(str(python), "-c", "import platform; print(platform.python_version())").strip()
     return {"python": version, **{package: installed[package] for package in SHOWN}}
 
 
@@ -158,7 +158,7 @@ def run_suite(name: str, arguments: list[str]) -> Result:
 def pin(name: str) -> None:
     """Write a row's constraints anew."""
     row = ROWS[name]
-    _run(
+    run(
         *(*UV, "pip", "compile", "--universal", "--python-version", PYTHONS[0]),
         *("--no-header", "--no-annotate", "--no-emit-index-url"),
         *("--extra", "local", "--group", "test", "pyproject.toml", "-", "-o", str(CONSTRAINTS / f"{name}.txt")),
@@ -167,7 +167,7 @@ def pin(name: str) -> None:
     )
 
 
-def _find_python(wanted: str) -> str:
+def find_python(wanted: str) -> str:
     """Return a Python of a version, or of another that this provider supports; uv may download it."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for version in (wanted, *PYTHONS):
@@ -180,7 +180,7 @@ def _find_python(wanted: str) -> str:
     raise MatrixError(f"found none of Python {', '.join(PYTHONS)}")
 
 
-def _run(*command: str, given: str | None = None) -> str:
+def run(*command: str, given: str | None = None) -> str:
     done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MatrixError(f"{' '.join(command[:6])} ...: {done.stderr.strip()[-500:]}")

@@ -129,9 +129,13 @@ class RealAirflow:
                 raise RealAirflowError(f"DAG {dag_id} was not ready within {START_SECONDS} s; see {self.home}/*.log")
             self.check_processes()
             time.sleep(0.3)
-        run = f"run{self.query('SELECT count(*) FROM dag_run')[0][0]}"
+        run = self.next_run()
         self._command("trigger", "dags", "trigger", dag_id, "--run-id", run, "--conf", json.dumps(conf or {}))
         return run
+
+    def next_run(self) -> str:
+        """Return the id that the next run will have."""
+        return f"run{self.query('SELECT count(*) FROM dag_run')[0][0]}"
 
     def watch(self, dag_id: str, run: str, seconds: float) -> Iterator[tuple[str, str]]:
         """
@@ -175,6 +179,10 @@ class RealAirflow:
         if not found:
             raise RealAirflowError(f"Task {task}[{map_index}] of run {run} has no XCom {key}")
         return json.loads(found[0][0])
+
+    def log_folder(self, dag_id: str, run: str, task: str, map_index: int) -> Path:
+        """Return where the logs of a mapped task go."""
+        return self.home / f"logs/dag_id={dag_id}/run_id={run}/task_id={task}/map_index={map_index}"
 
     def task_log(self, task: str) -> str:
         """Return the logs of a task, of all runs and tries."""

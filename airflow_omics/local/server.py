@@ -216,7 +216,7 @@ class LocalHealthOmics:
             return chosen
 
     def advance(self, seconds: float) -> None:
-        """Move the service's clock forward, so that jobs get on without anybody waiting."""
+        """Move the service's clock forward, so that jobs get on without anybody waiting; before any job also back."""
         with self._app.lock:
             self._app.state.clock.advance(seconds)
             self._app.state.move_on()

@@ -1,0 +1,46 @@
+"""Waits of every sort, mapped over what the run's conf has; the fault suite runs this once for each fault."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow_omics.operators import OmicsStartReadSetExportJobOperator
+from airflow_omics.sensors import OmicsReadSetExportJobSensor
+
+try:
+    from airflow.sdk import dag, task
+except ImportError:
+    from airflow.decorators import dag, task
+
+
+# A worker that is killed costs a try, and so does a queue that is gone with it.
+@dag(
+    schedule=None,
+    catchup=False,
+    max_active_tasks=200,
+    default_args={"retries": 8, "retry_delay": timedelta(seconds=1)},
+)
+def waits() -> None:
+    @task
+    def conf(key: str, dag_run: Any = None) -> list[Any]:
+        return dag_run.conf[key]
+
+    store: dict[str, Any] = {"sequence_store_id": "{{ dag_run.conf['store'] }}"}
+    OmicsReadSetExportJobSensor.partial(task_id="deferred", deferrable=True, poke_interval=5, **store).expand(
+        job_id=conf.override(task_id="to_defer")("deferred")
+    )
+    OmicsReadSetExportJobSensor.partial(task_id="rescheduled", poke_interval=10, **store).expand(
+        job_id=conf.override(task_id="to_reschedule")("rescheduled")
+    )
+    OmicsStartReadSetExportJobOperator.partial(
+        task_id="exported",
+        role_arn="arn:aws:iam::123456789012:role/HealthOmics",
+        destination="s3://airflow-omics-tests/out/",
+        deferrable=True,
+        poll_interval=5,
+        **store,
+    ).expand(read_set_ids=conf.override(task_id="to_export")("exported"))
+
+
+waits()

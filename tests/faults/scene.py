@@ -1,0 +1,159 @@
+"""One run of the DAG of waits while something is wrong, and what became of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from conftest import JOB_SECONDS, World
+from real_airflow import RealAirflow
+
+from airflow_omics.jobs import ReadSetJobKind
+
+DAG = "waits"
+EXPORT = ReadSetJobKind.EXPORT
+RUN_SECONDS = 900
+WAITS = {"deferred": 60, "rescheduled": 20, "exported": 10}
+ENDINGS = ("COMPLETED",) * 6 + ("COMPLETED_WITH_FAILURES",) * 2 + ("FAILED", "CANCELLED")
+"""How jobs end, in turn."""
+WAITING = ("deferred", "up_for_reschedule")
+REFUSED = "was answered with {}"
+
+
+@dataclass
+class Outcome:
+    """What became of the waits under one fault: a row of the table."""
+
+    fault: str
+    waits: int = 0
+    right: int = 0
+    wrong: int = 0
+    lost: int = 0
+    doubled: int = 0
+    calls: int = 0
+    seconds: int = 0
+
+
+@dataclass
+class Scene:
+    """
+    One run, begun and over; between, when most waits have looked once, comes what strikes midway.
+
+    :param refusals: Errors that may end a wait, since they do not pass by themselves; its log must name one.
+    """
+
+    airflow: RealAirflow
+    world: World
+    refusals: tuple[str, ...] = ()
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+    """Ids of the jobs that the sensors wait for, by task."""
+    endings: dict[str, str] = field(default_factory=dict)
+    """How each of these jobs ends."""
+    to_export: list[list[str]] = field(default_factory=list)
+    """What each operator exports: the first of two read sets fails in every fifth."""
+    run: str = ""
+
+    def begin(self) -> None:
+        """Start the jobs, and put together what operators will start."""
+        for task in ("deferred", "rescheduled"):
+            self.jobs[task] = [self._start(ENDINGS[number % len(ENDINGS)]) for number in range(WAITS[task])]
+        self.to_export = [self._read_sets(number % 5 == 0) for number in range(WAITS["exported"])]
+
+    def go(self, midway: Callable[[Scene], None]) -> None:
+        """Run the DAG to its end."""
+        conf = {"store": self.world.store, **self.jobs, "exported": self.to_export}
+        self.run = self.airflow.trigger(DAG, conf)
+        states: dict[str, str] = {}
+        is_midway = False
+        advanced = time.monotonic()
+        for task, state in self.airflow.watch(DAG, self.run, RUN_SECONDS):
+            states[task] = state
+            seen = sum(state in WAITING for task, state in states.items() if "[" in task)
+            if not is_midway and seen >= 0.6 * sum(WAITS.values()):
+                is_midway = True
+                midway(self)
+                for job_id, ending in self.endings.items():
+                    if ending == "CANCELLED":
+                        self.world.local.cancel_job(job_id)
+            if is_midway and time.monotonic() - advanced > 3:
+                self.world.local.advance(JOB_SECONDS)
+                advanced = time.monotonic()
+
+    def keep_on(self, seconds: float) -> None:
+        """Let time pass; what ends is started anew, as those do who run Airflow."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.airflow.check_processes()
+            time.sleep(0.5)
+
+    def outcome(self, fault: str) -> Outcome:
+        """Compare what became of every wait with what really happened."""
+        states = self.airflow.task_states(DAG, self.run)
+        told: dict[tuple[str, int], dict[str, Any]] = {}
+        for task, index, key, value in self.airflow.query(
+            "SELECT task_id, map_index, key, value FROM xcom WHERE dag_id = ? AND run_id = ?", DAG, self.run
+        ):
+            if key in ("return_value", "failed_job"):
+                told.setdefault((task, index), {})[key] = json.loads(value)
+        counts = Counter[str]()
+        for task, number in WAITS.items():
+            for index in range(number):
+                state = states.get(f"{task}[{index}]", "missing")
+                counts[self._judge(task, index, state, told.get((task, index), {}))] += 1
+        return Outcome(
+            fault,
+            waits=sum(WAITS.values()),
+            right=counts["right"],
+            wrong=counts["wrong"],
+            lost=counts["lost"],
+            doubled=self._doubled(),
+            calls=len(self.world.local.calls()),
+        )
+
+    def _judge(self, task: str, index: int, state: str, told: dict[str, Any]) -> str:
+        if state not in ("success", "failed"):
+            return "lost"
+        key = "return_value" if state == "success" else "failed_job"
+        found = told.get(key)
+        if found is None:
+            folder = self.airflow.log_folder(DAG, self.run, task, index)
+            log = "".join(each.read_text() for each in folder.glob("*.log*"))
+            was_refused = state == "failed" and any(REFUSED.format(error) in log for error in self.refusals)
+            return "right" if was_refused else "wrong"
+        if task == "exported":
+            failing = self.to_export[index][:1] if index % 5 == 0 else []
+            finished = {each for job in found for each in job["finished"]}
+            failed = {each["read_set_id"] for job in found for each in job["failed"]}
+            is_right = (finished, failed) == (set(self.to_export[index]) - set(failing), set(failing))
+            return "right" if is_right and bool(failing) == (state == "failed") else "wrong"
+        job_id = self.jobs[task][index]
+        is_good = self.endings[job_id] == "COMPLETED"
+        is_right = (found["job_id"], found["status"]) == (job_id, self.endings[job_id])
+        return "right" if is_right and is_good == (state == "success") else "wrong"
+
+    def _doubled(self) -> int:
+        """Count the read sets that operators exported more than once; a retry may try again what failed."""
+        paginator = self.world.omics.get_paginator("list_read_set_export_jobs")
+        pages = paginator.paginate(sequenceStoreId=self.world.store)
+        finished = Counter[str]()
+        for job_id in (job["id"] for page in pages for job in page["exportJobs"] if job["id"] not in self.endings):
+            job = self.world.omics.get_read_set_export_job(sequenceStoreId=self.world.store, id=job_id)
+            finished.update(each["id"] for each in job["readSets"] if each["status"] != "FAILED")
+        return sum(times - 1 for times in finished.values())
+
+    def _start(self, ending: str) -> str:
+        failing = {"FAILED": 2, "COMPLETED_WITH_FAILURES": 1}.get(ending, 0)
+        read_sets = self.world.local.add_read_sets(self.world.store, 2)
+        self.world.local.fail_read_sets(read_sets[:failing], "Torn")
+        job_id = self.world.start(EXPORT, read_sets)
+        self.endings[job_id] = ending
+        return job_id
+
+    def _read_sets(self, is_failing: bool) -> list[str]:
+        read_sets = self.world.local.add_read_sets(self.world.store, 2)
+        self.world.local.fail_read_sets(read_sets[:1] if is_failing else [], "Torn")
+        return read_sets
