@@ -181,6 +181,7 @@ def find_python(wanted: str) -> str:
 
 
 def run(*command: str, given: str | None = None) -> str:
+    """Run a program, and return what it prints; what it prints on failure is in the error."""
     done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MatrixError(f"{' '.join(command[:6])} ...: {done.stderr.strip()[-500:]}")

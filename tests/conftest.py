@@ -269,6 +269,35 @@ def pytest_sessionstart() -> None:
         json.dump(endpoints, file)
 
 
+QUICK = (
+    "arguments",
+    "deferred_operators",
+    "exceptions",
+    "hooks",
+    "modes",
+    "operators",
+    "provider",
+    "sensors",
+    "triggers",
+)
+"""The modules whose outcome hangs on the version of Airflow, the Amazon provider or boto3, without a real Airflow."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help=f"only test_({'|'.join(QUICK)}).py, and one kind of job")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def is_quick(item: pytest.Item) -> bool:
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        is_first_kind = parameters.get("kind", ReadSetJobKind.EXPORT) in (ReadSetJobKind.EXPORT, "export")
+        return is_first_kind and item.path.stem.removeprefix("test_") in QUICK
+
+    if config.getoption("--quick"):
+        config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])
+        items[:] = [item for item in items if is_quick(item)]
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector Airflow's many modules: parsing botocore's models then takes a fifth of the time."""
     gc.collect()
