@@ -11,7 +11,7 @@ BENCHMARK := .venv-benchmark/installed
 # A file is one worker's; the first to start, tests/test_airflow.py, takes longest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test matrix installed faults lint check benchmark constraints clean
+.PHONY: help demo test matrix installed faults soak lint check benchmark constraints clean
 
 help:
 	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make matrix       run the test suite on every Airflow that is supported (ARGS="--rows newest-3.0" on some)'
 	@echo 'make installed    install the wheel beside what the images of Amazon MWAA have, and look at it there'
 	@echo 'make faults       break everything around 2,000 waits of a real Airflow, and print what became of them'
+	@echo 'make soak MINUTES=10  let a steady stream of waits through one triggerer, and see that nothing grows'
 	@echo 'make benchmark    measure waits in the triggerer and pokes beside those of the Amazon provider'
 	@echo 'make lint         linter, formatter check and type check'
 	@echo 'make check        lint and test: what CI runs'
@@ -39,6 +40,9 @@ installed: $(INSTALLED)
 
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -s $(ARGS)
+
+soak: $(INSTALLED)
+	$(BIN)/python scripts/soak.py --minutes $(or $(MINUTES),10)
 
 benchmark: $(BENCHMARK)
 	.venv-benchmark/bin/python benchmarks/triggerer.py

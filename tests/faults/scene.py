@@ -44,11 +44,13 @@ class Scene:
     One run, begun and over; between, when most waits have looked once, comes what strikes midway.
 
     :param refusals: Errors that may end a wait, since they do not pass by themselves; its log must name one.
+    :param share: Of the usual number of waits.
     """
 
     airflow: RealAirflow
     world: World
     refusals: tuple[str, ...] = ()
+    share: float = 1.0
     jobs: dict[str, list[str]] = field(default_factory=dict)
     """Ids of the jobs that the sensors wait for, by task."""
     endings: dict[str, str] = field(default_factory=dict)
@@ -57,11 +59,16 @@ class Scene:
     """What each operator exports: the first of two read sets fails in every fifth."""
     run: str = ""
 
+    @property
+    def waits(self) -> dict[str, int]:
+        """How many waits there are, by task."""
+        return {task: int(number * self.share) for task, number in WAITS.items()}
+
     def begin(self) -> None:
         """Start the jobs, and put together what operators will start."""
         for task in ("deferred", "rescheduled"):
-            self.jobs[task] = [self._start(ENDINGS[number % len(ENDINGS)]) for number in range(WAITS[task])]
-        self.to_export = [self._read_sets(number % 5 == 0) for number in range(WAITS["exported"])]
+            self.jobs[task] = [self._start(ENDINGS[number % len(ENDINGS)]) for number in range(self.waits[task])]
+        self.to_export = [self._read_sets(number % 5 == 0) for number in range(self.waits["exported"])]
 
     def go(self, midway: Callable[[Scene], None]) -> None:
         """Run the DAG to its end."""
@@ -73,7 +80,7 @@ class Scene:
         for task, state in self.airflow.watch(DAG, self.run, RUN_SECONDS):
             states[task] = state
             seen = sum(state in WAITING for task, state in states.items() if "[" in task)
-            if not is_midway and seen >= 0.6 * sum(WAITS.values()):
+            if not is_midway and seen >= 0.6 * sum(self.waits.values()):
                 is_midway = True
                 midway(self)
                 for job_id, ending in self.endings.items():
@@ -100,13 +107,13 @@ class Scene:
             if key in ("return_value", "failed_job"):
                 told.setdefault((task, index), {})[key] = json.loads(value)
         counts = Counter[str]()
-        for task, number in WAITS.items():
+        for task, number in self.waits.items():
             for index in range(number):
                 state = states.get(f"{task}[{index}]", "missing")
                 counts[self._judge(task, index, state, told.get((task, index), {}))] += 1
         return Outcome(
             fault,
-            waits=sum(WAITS.values()),
+            waits=sum(self.waits.values()),
             right=counts["right"],
             wrong=counts["wrong"],
             lost=counts["lost"],

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from conftest import World
 from real_airflow import COMPONENTS, RealAirflow
-from scene import DAG, EXPORT, WAITS, Outcome, Scene
+from scene import DAG, EXPORT, Outcome, Scene
 
 from airflow_omics.exceptions import _TRANSIENT_CODES
 from airflow_omics.local import LocalHealthOmics
@@ -30,12 +30,17 @@ def nothing(scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong: ``prepare`` before jobs are started, ``begin`` before the run, ``midway`` in it."""
+    """
+    Something that is wrong: ``prepare`` before jobs are started, ``begin`` before the run, ``midway`` in it.
+
+    :param share: Of the usual number of waits; heavy throttling makes calls rare, and a run long.
+    """
 
     begin: Callable[[Scene], None] = nothing
     midway: Callable[[Scene], None] = nothing
     prepare: Callable[[World], None] = lambda world: None
     refusals: tuple[str, ...] = ()
+    share: float = 1.0
 
 
 def answer(**fault: Any) -> Callable[[Scene], None]:
@@ -93,7 +98,7 @@ def kill_workers(scene: Scene) -> None:
 
 def full_disk(scene: Scene) -> None:
     """Put a device without room where the logs of half of the tasks will be."""
-    for task, number in WAITS.items():
+    for task, number in scene.waits.items():
         for index in range(0, number, 2):
             folder = scene.airflow.log_folder(DAG, scene.airflow.next_run(), task, index)
             folder.mkdir(parents=True)
@@ -113,8 +118,8 @@ FAULTS = {
         lambda scene: scene.world.local.configure(calls_per_second=5, max_concurrent_jobs={"export": 100})
     ),
     "throttling 10 %": Fault(answer(error="ThrottlingException", rate=0.1)),
-    "throttling 50 %": Fault(answer(error="ThrottlingException", rate=0.5)),
-    "throttling 90 %": Fault(answer(error="ThrottlingException", rate=0.9)),
+    "throttling 50 %": Fault(answer(error="ThrottlingException", rate=0.5), share=0.5),
+    "throttling 90 %": Fault(answer(error="ThrottlingException", rate=0.9), share=0.2),
     "errors that pass, 15 % each": Fault(each_of(TRANSIENT, 0.15)),
     "errors that do not pass, 0.2 % each": Fault(each_of(REFUSALS, 0.002), refusals=REFUSALS),
     "connections reset, 30 %": Fault(answer(action="reset", rate=0.3)),
@@ -194,7 +199,7 @@ def test_every_wait_ends_as_its_job_does(
     began = time.monotonic()
     world = World(local)
     fault.prepare(world)
-    scene = Scene(airflow, world, refusals=fault.refusals)
+    scene = Scene(airflow, world, fault.refusals, fault.share)
     scene.begin()
     fault.begin(scene)
     scene.go(fault.midway)
