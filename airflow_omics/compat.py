@@ -1,4 +1,8 @@
-"""What differs between the versions this provider runs on; each line says from which version it can go."""
+"""
+What differs between the versions this provider runs on; each line says from which version it can go.
+
+What differs between versions of moto is in :mod:`airflow_omics.local.server`, which does not import Airflow.
+"""
 
 from __future__ import annotations
 

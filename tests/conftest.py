@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 from secret_search import SECRET, pytest_runtest_makereport, secrets_in
-from versions import IS_AIRFLOW_2
+from versions import IS_AIRFLOW_2, TaskDeferred
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
@@ -41,11 +41,6 @@ from airflow_omics.sensors import (
     OmicsReadSetJobSensor,
 )
 from airflow_omics.triggers import OmicsReadSetJobTrigger
-
-try:
-    from airflow.sdk.exceptions import TaskDeferred
-except ImportError:
-    from airflow.exceptions import TaskDeferred
 
 if IS_AIRFLOW_2:
     import airflow.sensors.base

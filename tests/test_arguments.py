@@ -6,17 +6,12 @@ from typing import Any
 
 import pytest
 from conftest import SENSORS
+from versions import DAG, dag, task, task_group
 
 from airflow_omics.arguments import parse_ids
 from airflow_omics.compat import AirflowFailException
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.jobs import ReadSetJobKind
-
-try:
-    from airflow.sdk import DAG, dag, task, task_group
-except ImportError:
-    from airflow.decorators import dag, task, task_group
-    from airflow.models.dag import DAG
 
 ID = "1234567890"
 

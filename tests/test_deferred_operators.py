@@ -13,16 +13,12 @@ from typing import Any
 import pytest
 from conftest import TaskInstance, World, first_event, through_triggerer, wake
 from test_operators import ONE_TRY, fast, operator, processed
+from versions import TaskDeferred
 
 from airflow_omics.compat import AirflowException
 from airflow_omics.exceptions import OmicsEventError, OmicsReadSetJobFailedError, OmicsRefusedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.operators import OmicsStartReadSetJobOperator
-
-try:
-    from airflow.sdk.exceptions import TaskDeferred
-except ImportError:
-    from airflow.exceptions import TaskDeferred
 
 __all__ = ["fast"]
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT

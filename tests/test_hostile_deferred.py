@@ -13,17 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_hostile import EVENT, EXPORT, ID, JOB, OTHER, changed, hostile, only, over_http
 from test_operators import operator
+from versions import TaskDeferred
 
 from airflow_omics import events
 from airflow_omics.bounds import LARGEST_ERROR
 from airflow_omics.compat import AirflowException
 from airflow_omics.exceptions import OmicsEventError
 from airflow_omics.triggers import OmicsReadSetJobTrigger
-
-try:
-    from airflow.sdk.exceptions import TaskDeferred
-except ImportError:
-    from airflow.exceptions import TaskDeferred
 
 
 @settings(max_examples=150, deadline=None)

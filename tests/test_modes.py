@@ -8,14 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import TaskInstance, World, first_event, wake
+from versions import AirflowRescheduleException, TaskDeferred
 
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
 from airflow_omics.sensors import OmicsReadSetJobSensor
-
-try:
-    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
-except ImportError:
-    from airflow.exceptions import AirflowRescheduleException, TaskDeferred
 
 EXPORT = ReadSetJobKind.EXPORT
 MODES: dict[str, dict[str, Any]] = {

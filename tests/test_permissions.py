@@ -11,14 +11,10 @@ import pytest
 from conftest import TaskInstance, World, wake
 from test_operators import fast, operator
 from test_readme import README
+from versions import TaskDeferred
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.wire import service_model
-
-try:
-    from airflow.sdk.exceptions import TaskDeferred
-except ImportError:
-    from airflow.exceptions import TaskDeferred
 
 __all__ = ["fast"]
 (POLICY,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import BUCKET, JOB_SECONDS, TaskDeferred, TaskInstance, World, through_triggerer, wake
+from versions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_omics.compat import AirflowFailException
 from airflow_omics.exceptions import (
@@ -22,11 +23,6 @@ from airflow_omics.exceptions import (
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 from airflow_omics.sensors import OmicsReadSetExportJobSensor, OmicsReadSetJobSensor
-
-try:
-    from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
-except ImportError:
-    from airflow.exceptions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
 
 WAITING = {JobStatus.SUBMITTED, JobStatus.IN_PROGRESS, JobStatus.CANCELLING}
 ONE_TRY = {"retries": {"total_max_attempts": 1}}

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import JOB_SECONDS, TaskInstance, World, first_event, through_triggerer, wake
+from versions import AirflowSensorTimeout, TaskDeferred
 
 from airflow_omics import events
 from airflow_omics.compat import AirflowException, AirflowFailException
@@ -22,11 +23,6 @@ from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.sensors import OmicsReadSetExportJobSensor
 from airflow_omics.shared_poll import SharedPoll
 from airflow_omics.triggers import OmicsReadSetJobTrigger
-
-try:
-    from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
-except ImportError:
-    from airflow.exceptions import AirflowSensorTimeout, TaskDeferred
 
 EXPORT = ReadSetJobKind.EXPORT
 ONE_TRY = {"retries": {"total_max_attempts": 1}}

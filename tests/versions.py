@@ -1,10 +1,47 @@
-"""What a version of what this provider runs on cannot do; README.md has the same as a table."""
+"""
+What differs for tests between the versions that this provider runs on: where a name is, and what cannot be done.
+
+Each condition that skips a test has its line in README.md, under Versions.
+"""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 
 import pytest
+
+try:
+    from airflow.sdk import DAG, dag, task, task_group
+except ImportError:  # can go when Airflow 3.0 is the oldest supported
+    from airflow.decorators import dag, task, task_group
+    from airflow.models.dag import DAG
+try:
+    from airflow.sdk.exceptions import (
+        AirflowRescheduleException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        TaskDeferred,
+    )
+except ImportError:  # can go when Airflow 3.2 is the oldest supported
+    from airflow.exceptions import (
+        AirflowRescheduleException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        TaskDeferred,
+    )
+
+__all__ = [
+    "DAG",
+    "IS_AIRFLOW_2",
+    "AirflowRescheduleException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "TaskDeferred",
+    "dag",
+    "s3_metadata_with_an_underscore",
+    "task",
+    "task_group",
+]
 
 
 def _installed(name: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 try:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
-except ImportError:  # moto before 5.2.5 lets S3 metadata with an underscore get lost
+except ImportError:  # can go when moto 5.2.5 is the oldest; those before lose S3 metadata with an underscore
     MotoRequestHandler = WSGIRequestHandler  # type: ignore[assignment,misc]
 
 from airflow_omics.local.app import Application
