@@ -22,7 +22,7 @@ help:
 	@echo 'make soak MINUTES=10  let a steady stream of waits through one triggerer, and see that nothing grows'
 	@echo 'make benchmark    measure waits in the triggerer and pokes beside those of the Amazon provider'
 	@echo 'make lint         linter, formatter check and type check'
-	@echo 'make check        lint and test: what CI runs'
+	@echo 'make check        lint and test'
 	@echo 'make constraints  pin the newest versions of everything'
 	@echo 'make clean        remove what the other targets made'
 

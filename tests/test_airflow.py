@@ -43,7 +43,7 @@ class Run:
         self.id = airflow.trigger(DAG)
         self.history: dict[str, list[str]] = {}
         left: set[str] = set()
-        for task, state in airflow.watch(DAG, self.id, seconds=180):
+        for task, state in airflow.watch(DAG, self.id, seconds=400):
             self.history.setdefault(task, []).append(state)
             if task in WAITING and state in ("up_for_reschedule", "deferred"):
                 left.add(task)
