@@ -15,14 +15,18 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 IS_AIRFLOW_2 = version("apache-airflow").startswith("2.")
 COMPONENTS = ("scheduler", "triggerer") if IS_AIRFLOW_2 else ("scheduler", "dag-processor", "triggerer", "api-server")
 START_SECONDS = 180
+LIVENESS_SECONDS = 60
 
 # Tasks are forked from the scheduler: what it has imported, they need not. What they log goes to their log files.
 SCHEDULER_SETTINGS = "import airflow_omics.operators\n"
@@ -41,7 +45,8 @@ class RealAirflow:
     :param home: A folder for its database, its configuration and its logs.
     :param connection: The connection ``aws_default``.
     :param settings: More of Airflow's configuration, as ``{"section__option": value}``.
-    :param restart: Start a component that ended anew, as those do who run Airflow; else that is an error.
+    :param restart: Start a component anew that ended, or has shown no sign of life for a minute, as those do who run
+        Airflow; else its end is an error.
     """
 
     def __init__(
@@ -116,6 +121,8 @@ class RealAirflow:
                 if not self._restart:
                     raise RealAirflowError(f"airflow {name} ended with exit code {process.returncode}")
                 self.start(name)
+            elif self._restart and self._is_stuck(name):
+                self.kill_and_restart(name)
 
     def trigger(self, dag_id: str, conf: Any = None) -> str:
         """
@@ -208,6 +215,16 @@ class RealAirflow:
             return False
         with socket.socket() as probe:
             return IS_AIRFLOW_2 or probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+    def _is_stuck(self, name: str) -> bool:
+        """Tell what a liveness probe tells: whether a component's heart has not beaten for a minute."""
+        job_type = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob"}.get(name)
+        if job_type is None:
+            return False
+        ((beat,),) = self.query("SELECT max(latest_heartbeat) FROM job WHERE job_type = ?", job_type)
+        started = psutil.Process(self.pid(name)).create_time()
+        last = datetime.fromisoformat(beat).replace(tzinfo=UTC).timestamp() if beat else started
+        return time.time() - max(last, started) > LIVENESS_SECONDS
 
     def _stop_all(self) -> None:
         for process in reversed(self._processes.values()):
