@@ -224,7 +224,7 @@ class RealAirflow:
         ((beat,),) = self.query("SELECT max(latest_heartbeat) FROM job WHERE job_type = ?", job_type)
         started = psutil.Process(self.pid(name)).create_time()
         last = datetime.fromisoformat(beat).replace(tzinfo=UTC).timestamp() if beat else started
-        return time.time() - max(last, started) > LIVENESS_SECONDS
+        return bool(time.time() - max(last, started) > LIVENESS_SECONDS)
 
     def _stop_all(self) -> None:
         for process in reversed(self._processes.values()):
