@@ -1,4 +1,4 @@
-# Everything happens in folders of this checkout: .venv, .venv-awscli, .venv-benchmark, .matrix, .demo.
+# Everything happens in folders of this checkout: .venv, .venv-awscli, .venv-benchmark, .matrix, .mutation, .demo.
 # PYTHON: any Python 3.11 or newer.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -7,11 +7,12 @@ UV := $(BIN)/uv --quiet --system-certs --no-config
 INSTALLED := .venv/installed
 AWSCLI := .venv-awscli/installed
 BENCHMARK := .venv-benchmark/installed
+MUTATION := .venv/mutation-installed
 
 # A file is one worker's; the first to start, tests/test_airflow.py, takes longest.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test matrix installed faults soak lint check benchmark constraints clean
+.PHONY: help demo test matrix installed faults soak mutation lint check benchmark constraints clean
 
 help:
 	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
@@ -20,6 +21,7 @@ help:
 	@echo 'make installed    install the wheel beside what the images of Amazon MWAA have, and look at it there'
 	@echo 'make faults       break everything around 2,000 waits of a real Airflow, and print what became of them'
 	@echo 'make soak MINUTES=10  let a steady stream of waits through one triggerer, and see that nothing grows'
+	@echo 'make mutation     change jobs.py, exceptions.py and shared_poll.py, and see whether tests notice (ARGS="jobs")'
 	@echo 'make benchmark    measure waits in the triggerer and pokes beside those of the Amazon provider'
 	@echo 'make lint         linter, formatter check and type check'
 	@echo 'make check        lint and test'
@@ -43,6 +45,9 @@ faults: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(BIN)/python scripts/soak.py --minutes $(or $(MINUTES),10)
+
+mutation: $(MUTATION)
+	$(BIN)/python scripts/mutation.py $(ARGS)
 
 benchmark: $(BENCHMARK)
 	.venv-benchmark/bin/python benchmarks/triggerer.py
@@ -75,9 +80,13 @@ $(BENCHMARK): $(INSTALLED) constraints/benchmark.txt
 	@$(UV) pip install --python .venv-benchmark/bin/python -c constraints/benchmark.txt --build-constraints constraints/build.txt -e '.[local]' --group benchmark
 	@touch $@
 
+$(MUTATION): $(INSTALLED)
+	@$(UV) pip install --python $(BIN)/python -c constraints/main.txt --group mutation
+	@touch $@
+
 constraints: $(INSTALLED)
 	$(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-		--extra local --group test --group lint --group demo pyproject.toml -o constraints/main.txt
+		--extra local --group test --group lint --group demo --group mutation pyproject.toml -o constraints/main.txt
 	echo awscli | $(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		--no-emit-index-url - -o constraints/awscli.txt
 	$(UV) pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
@@ -88,4 +97,4 @@ constraints: $(INSTALLED)
 	$(BIN)/python scripts/matrix.py --pin
 
 clean:
-	rm -rf .venv .venv-awscli .venv-benchmark .matrix .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-awscli .venv-benchmark .matrix .mutation .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
