@@ -1,5 +1,5 @@
 """
-Let a steady stream of waits through one real triggerer, and see that nothing grows. ``make soak`` runs this.
+Let a steady stream of waits through one real triggerer, and see whether anything grows. ``make soak`` runs this.
 
 One wait is deferred by a real task; the others are copies of it in Airflow's database, each for a job of its own, since
 no small machine runs thousands of tasks in minutes. What the triggerer makes of them is real. A trigger beside them

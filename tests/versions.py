@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import pytest
+from real_airflow import IS_AIRFLOW_2
 
 try:
     from airflow.sdk import DAG, dag, task, task_group
@@ -47,8 +48,6 @@ __all__ = [
 def _installed(name: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version(name).split(".")[:3])
 
-
-IS_AIRFLOW_2 = _installed("apache-airflow") < (3,)
 
 s3_metadata_with_an_underscore = pytest.mark.skipif(
     _installed("moto") < (5, 2, 5), reason="moto before 5.2.5 loses S3 metadata with an underscore in its name"
