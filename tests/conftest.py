@@ -51,6 +51,9 @@ __all__ = ["pytest_runtest_makereport"]
 ROLE = "arn:aws:iam::123456789012:role/HealthOmics"
 BUCKET = "airflow-omics-tests"
 JOB_SECONDS = 1000
+PATIENCE = float(os.environ.get("TESTS_PATIENCE", "60"))
+"""Seconds after which what has not come will never come; less in scripts/mutation.py, where much never comes."""
+
 SENSORS = {
     ReadSetJobKind.EXPORT: OmicsReadSetExportJobSensor,
     ReadSetJobKind.ACTIVATION: OmicsReadSetActivationJobSensor,
@@ -194,7 +197,7 @@ def through_triggerer(task: Any, ti: TaskInstance) -> Any:
             deferred = left
 
 
-async def first_event(trigger: OmicsReadSetJobTrigger, seconds: float = 60) -> Any:
+async def first_event(trigger: OmicsReadSetJobTrigger, seconds: float = PATIENCE) -> Any:
     if isinstance(trigger.fire_after, float):
         trigger.fire_after = 0  # nothing here has to settle
     async with asyncio.timeout(seconds):

@@ -6,7 +6,16 @@ import pickle
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, CredentialRetrievalError, NoCredentialsError, SSLError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    SSLError,
+)
 from botocore.parsers import ResponseParserError
 from conftest import TaskInstance
 
@@ -44,6 +53,22 @@ def test_every_error_of_the_service_model(code: str, status: int) -> None:
     assert is_transient(client_error(code, status)) == (code in TRANSIENT)
 
 
+CODES_THAT_PASS = [
+    "ExpiredToken",
+    "InternalServerException",
+    "PriorRequestNotComplete",
+    "RequestExpired",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "ThrottlingException",
+    "TokenRefreshRequired",
+    "TooManyRequestsException",
+]
+"""Whatever their HTTP status."""
+
+
 @pytest.mark.parametrize(
     ("error", "transient"),
     [
@@ -56,7 +81,12 @@ def test_every_error_of_the_service_model(code: str, status: int) -> None:
         (client_error("499", 499), False),
         (ClientError({}, "GetReadSetExportJob"), False),
         (client_error("403", 403), False),
+        *((client_error(code, 400), True) for code in CODES_THAT_PASS),
+        (client_error("Whatever", 408), True),
         (client_error("Whatever", 429), True),
+        (HTTPClientError(error="broken"), True),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), True),
+        (MetadataRetrievalError(error_msg="timed out"), True),
         (ConnectTimeoutError(endpoint_url="https://example"), True),
         (SSLError(endpoint_url="https://example", error="EOF occurred in violation of protocol"), True),
         (SSLError(endpoint_url="https://example", error="[SSL: CERTIFICATE_VERIFY_FAILED]"), False),
@@ -174,8 +204,8 @@ def test_what_credentials_taken_up_anew_may_help(error: Exception, expired: bool
         ("SlowDown", 503, True),
         ("Throttling", 400, True),
         ("ThrottledException", 400, True),
-        ("ThrottlingException", 429, True),
-        ("TooManyRequestsException", 429, True),
+        ("ThrottlingException", 400, True),
+        ("TooManyRequestsException", 400, True),
         ("Whatever", 429, True),
         ("Whatever", 430, False),
         ("InternalServerException", 500, False),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from conftest import JOB_SECONDS, TaskInstance, World, first_event, through_triggerer, wake
+from conftest import JOB_SECONDS, PATIENCE, TaskInstance, World, first_event, through_triggerer, wake
 from versions import AirflowSensorTimeout, TaskDeferred
 
 from airflow_omics import events
@@ -38,16 +38,19 @@ def asked(world: World, verb: str) -> int:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.02)
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run on a loop of its own, and see that no poll is left there, nor a thread."""
+    """Run on a loop of its own; see that nothing goes wrong there unseen, and that no poll is left, nor a thread."""
 
     async def checked() -> Any:
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         result = await main
+        assert not errors
         assert SharedPoll._polls.get(asyncio.get_running_loop(), {}) == {}
         return result
 
@@ -206,6 +209,21 @@ def test_what_joins_during_a_round_is_asked_for_after_it(world: World) -> None:
         return [*told, await other]
 
     assert [ids(event) for event in run(again_and_again())] == [[done]] * 3 + [[slow]]
+
+
+def test_an_answer_that_nobody_waits_for_any_more_does_no_harm(world: World) -> None:
+    left, done = world.job(EXPORT, "COMPLETED"), world.job(EXPORT, "COMPLETED")
+    world.local.add_fault(operation="GetReadSetExportJob", delay=0.5, path_contains=left)
+
+    async def leave_while_asked() -> Any:
+        leaving = asyncio.create_task(first_event(trigger(world, left)))
+        await until(lambda: asked(world, "Get"))
+        staying = asyncio.create_task(first_event(trigger(world, done)))
+        await asyncio.sleep(0)  # it joins
+        leaving.cancel()
+        return await staying
+
+    assert ids(run(leave_while_asked())) == [done]
 
 
 def test_leaving_one_by_one_leaves_nothing_behind(world: World) -> None:
