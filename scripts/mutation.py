@@ -27,13 +27,8 @@ WANTED = 0.9
 KILLED = {1, 3, -signal.SIGXCPU, -signal.SIGKILL}
 """pytest's exit codes for a failure, also of its own, and how what took too long ended."""
 
-NOT_OF_THE_POLL = ["event", "timeout", "crashed", "silent", "user", "imports", "cannot_be_right", "no_task", "warn"]
-TESTS = {
-    "jobs": ("tests/test_parsing.py",),
-    "exceptions": ("tests/test_exceptions.py",),
-    "shared_poll": ("tests/test_triggers.py", "-k", f"not ({' or '.join(NOT_OF_THE_POLL)})"),
-}
-"""What to run on a module's mutants: pytest's arguments."""
+TESTS = {"jobs": "test_parsing.py", "exceptions": "test_exceptions.py", "shared_poll": "test_shared_poll.py"}
+"""The tests of a module's own, in tests/."""
 
 SETTINGS = """[mutmut]
 source_paths = airflow_omics
@@ -42,8 +37,7 @@ also_copy = scripts
 process_isolation = forkserver
 timeout_constant = 10
 timeout_multiplier = 2
-pytest_add_cli_args_test_selection =
-    {tests}
+pytest_add_cli_args_test_selection = tests/{tests}
 """
 
 
@@ -81,7 +75,7 @@ def prepare(name: str) -> Path:
     for folder in ("airflow_omics", "scripts", "tests"):
         shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", place)
-    (place / "setup.cfg").write_text(SETTINGS.format(name=name, tests="\n    ".join(TESTS[name])))
+    (place / "setup.cfg").write_text(SETTINGS.format(name=name, tests=TESTS[name]))
     return place
 
 

@@ -276,6 +276,7 @@ QUICK = (
     "operators",
     "provider",
     "sensors",
+    "shared_poll",
     "triggers",
 )
 """The modules whose outcome hangs on the version of Airflow, the Amazon provider or boto3, without a real Airflow."""

@@ -1,0 +1,297 @@
+"""The poll that waits share, by what is asked of AWS and what is told, also when AWS gives errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from conftest import JOB_SECONDS, World, first_event
+from waiting import EXPORT, ONE_TRY, asked, gets, ids, run, threads, trigger, until
+
+from airflow_omics import events
+from airflow_omics.compat import AirflowException, AirflowFailException
+from airflow_omics.exceptions import OmicsRefusedError, OmicsTransientError
+from airflow_omics.shared_poll import Wait
+
+
+def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
+    async def tell_and_listen() -> None:
+        wait, news = Wait(["1234567890"], 60), [OmicsTransientError(str(number)) for number in range(4)]
+        wait.tell(news[0])
+        assert wait.listen().done()
+        wait.tell(news[1])
+        assert wait.take_news() == news[:2]
+        assert wait.take_news() == []
+        listener = wait.listen()
+        assert not listener.done()
+        wait.tell(news[2])
+        wait.tell(news[3])
+        await listener
+        assert wait.take_news() == news[2:]
+
+    asyncio.run(tell_and_listen())
+
+
+def test_what_ended_is_not_asked_for_again(world: World) -> None:
+    done, running = world.job(EXPORT, "COMPLETED"), world.start(EXPORT)
+
+    async def a_few_rounds() -> None:
+        waiting = asyncio.create_task(first_event(trigger(world, done, running, poll_interval=0.1)))
+        await until(lambda: gets(world).count(running) == 4)
+        assert gets(world).count(done) == 1
+        world.end(running, "COMPLETED")
+        await waiting
+
+    run(a_few_rounds())
+
+
+def test_a_shorter_interval_makes_nothing_due_at_once(world: World) -> None:
+    jobs = [world.start(EXPORT) for _ in range(3)]
+
+    async def one_after_the_other() -> None:
+        waiting = []
+        for number, job_id in enumerate(jobs):
+            waiting.append(asyncio.create_task(first_event(trigger(world, job_id, poll_interval=600 - number))))
+            await until(lambda: len(gets(world)) > number)  # noqa: B023 - awaited here
+        assert gets(world) == jobs
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(one_after_the_other())
+
+
+def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World) -> None:
+    slow = world.start(EXPORT)
+    world.local.add_fault(operation="GetReadSetExportJob", delay=0.5)
+
+    async def leave_while_asked() -> list[str]:
+        leaving = asyncio.create_task(first_event(trigger(world, slow)))
+        await until(lambda: gets(world))
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        return threads()
+
+    assert run(leave_while_asked()) == ["airflow-omics-poll_0"]
+
+
+def test_what_a_poll_logs_goes_to_no_tasks_log(world: World) -> None:
+    task: ContextVar[str] = ContextVar("task")
+    logged_by: list[str | None] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logged_by.append(task.get(None))
+
+    async def as_a_task() -> None:
+        task.set("first")
+        await first_event(trigger(world, *jobs))
+
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
+    world.local.add_fault(operation="ListReadSetExportJobs", error="AccessDeniedException")
+    log, handler = logging.getLogger("airflow_omics.shared_poll"), Handler()
+    log.addHandler(handler)
+    try:
+        run(as_a_task())
+    finally:
+        log.removeHandler(handler)
+    assert set(logged_by) == {None}
+
+
+def test_waits_share_a_few_calls_a_round_and_each_ending_is_fetched_once(world: World) -> None:
+    jobs = [world.start(EXPORT, world.read_sets[:1]) for _ in range(250)]
+
+    async def all_of_them() -> list[Any]:
+        waiting = [asyncio.create_task(first_event(trigger(world, job_id, poll_interval=60))) for job_id in jobs]
+        await until(lambda: asked(world, "ListReadSetExportJobs") >= 4)
+        await asyncio.sleep(0.2)
+        assert asked(world, "Get") == 0
+        assert asked(world, "ListReadSetExportJobs") == 4  # one for IN_PROGRESS, three pages of SUBMITTED
+        world.local.advance(JOB_SECONDS)
+        more = asyncio.create_task(first_event(trigger(world, *jobs[:5])))
+        return await asyncio.gather(*waiting, more)
+
+    told = run(all_of_them())
+    assert [ids(event) for event in told[:-1]] == [[job_id] for job_id in jobs]
+    assert asked(world, "Get") <= len(jobs) + 5
+
+
+def test_what_joins_later_is_asked_for_at_once_and_a_shorter_interval_is_shared(world: World) -> None:
+    first, second = world.start(EXPORT), world.start(EXPORT)
+
+    async def staggered() -> None:
+        slow = asyncio.create_task(first_event(trigger(world, first, poll_interval=600)))
+        await until(lambda: asked(world, "Get") == 1)
+        fast = asyncio.create_task(first_event(trigger(world, second, poll_interval=0.3)))
+        await until(lambda: asked(world, "Get") >= 2)
+        assert world.local.calls()[-1]["parameters"]["id"] == second
+        world.end(second, "COMPLETED")
+        await fast
+        again = asyncio.create_task(first_event(trigger(world, first, poll_interval=0.3)))
+        assert ids(await slow) == ids(await again) == [first]
+
+    world.local.calls().clear()
+    run(staggered())
+
+
+def test_what_joins_during_a_round_is_asked_for_after_it(world: World) -> None:
+    done, slow = world.job(EXPORT, "COMPLETED"), world.job(EXPORT, "COMPLETED")
+    world.local.add_fault(operation="GetReadSetExportJob", delay=0.5, path_contains=slow)
+
+    async def again_and_again() -> Any:
+        other = asyncio.create_task(first_event(trigger(world, slow, poll_interval=600)))
+        told = [await first_event(trigger(world, done, poll_interval=600)) for _ in range(3)]
+        return [*told, await other]
+
+    assert [ids(event) for event in run(again_and_again())] == [[done]] * 3 + [[slow]]
+
+
+def test_an_answer_that_nobody_waits_for_any_more_does_no_harm(world: World) -> None:
+    left, done = world.job(EXPORT, "COMPLETED"), world.job(EXPORT, "COMPLETED")
+    world.local.add_fault(operation="GetReadSetExportJob", delay=0.5, path_contains=left)
+
+    async def leave_while_asked() -> Any:
+        leaving = asyncio.create_task(first_event(trigger(world, left)))
+        await until(lambda: asked(world, "Get"))
+        staying = asyncio.create_task(first_event(trigger(world, done)))
+        await asyncio.sleep(0)  # it joins
+        leaving.cancel()
+        return await staying
+
+    assert ids(run(leave_while_asked())) == [done]
+
+
+def test_leaving_one_by_one_leaves_nothing_behind(world: World) -> None:
+    jobs = [world.start(EXPORT) for _ in range(5)]
+
+    async def come_and_go() -> None:
+        waiting = [asyncio.create_task(first_event(trigger(world, job_id))) for job_id in jobs]
+        await until(lambda: asked(world, "List"))
+        for each in waiting:
+            each.cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    run(come_and_go())
+
+
+def test_jobs_that_are_being_cancelled_are_listed_too(world: World) -> None:
+    jobs = [world.start(EXPORT) for _ in range(10)]
+    world.local.advance(JOB_SECONDS / 2)
+    for job_id in jobs:
+        world.local.cancel_job(job_id)
+
+    async def wait() -> Any:
+        waiting = asyncio.create_task(first_event(trigger(world, *jobs)))
+        await until(lambda: asked(world, "ListReadSetExportJobs") >= 6)
+        assert asked(world, "Get") == 10
+        world.local.advance(JOB_SECONDS)
+        return await waiting
+
+    assert {job["status"] for job in run(wait())["jobs"]} == {"CANCELLED"}
+
+
+def test_a_list_whose_filter_is_not_applied_keeps_nobody_waiting(world: World) -> None:
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(5)]
+    listed = world.omics.list_read_set_export_jobs(sequenceStoreId=world.store)["exportJobs"]
+    wire = [{**each, "creationTime": each["creationTime"].isoformat()} for each in listed]
+    wire = [{name: value for name, value in each.items() if name != "completionTime"} for each in wire]
+    world.local.add_fault(operation="ListReadSetExportJobs", response={"exportJobs": wire})
+    assert sorted(ids(run(first_event(trigger(world, *jobs))))) == sorted(jobs)
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"error": "ThrottlingException", "rate": 0.4},
+        {"error": "InternalServerException", "times": 3},
+        {"action": "reset", "times": 3},
+        {"action": "garbage", "times": 3},
+        {"error": "ExpiredTokenException", "http_status": 403, "times": 2},
+        {"operation": "GetReadSetExportJob", "response": {"status": "PAUSED"}, "times": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("count", [1, 6])
+def test_what_passes_by_itself_is_waited_out(world: World, fault: dict[str, Any], count: int) -> None:
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(count)]
+    world.local.add_fault(**fault)
+    assert sorted(ids(run(first_event(trigger(world, *jobs, botocore_config=ONE_TRY, poll_interval=0.1))))) == jobs
+
+
+def test_what_is_waited_out_stands_in_the_log_of_every_wait(world: World, logs: Callable[[], list[str]]) -> None:
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(5)]
+    world.local.add_fault(operation="ListReadSetExportJobs", error="ThrottlingException", times=3)
+
+    async def both() -> Any:
+        waits = (trigger(world, *part, botocore_config=ONE_TRY, poll_interval=0.1) for part in (jobs[:2], jobs[2:]))
+        return await asyncio.gather(*(first_event(wait) for wait in waits))
+
+    run(both())
+    said = [line for line in logs() if "ThrottlingException" in line and "Nothing is lost" in line]
+    assert len(said) == 2  # once an outage
+
+
+def test_without_permission_to_list_each_job_is_asked_for(world: World) -> None:
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
+    world.local.add_fault(operation="ListReadSetExportJobs", error="AccessDeniedException")
+    assert sorted(ids(run(first_event(trigger(world, *jobs))))) == jobs
+
+
+def test_a_refusal_ends_only_the_waits_concerned(world: World) -> None:
+    good, bad = [world.job(EXPORT, "COMPLETED") for _ in range(3)], "9999999999"
+
+    async def all_of_them() -> Any:
+        waits = [trigger(world, good[0]), trigger(world, bad), trigger(world, bad, good[1]), trigger(world, good[2])]
+        return await asyncio.gather(*(first_event(wait) for wait in waits))
+
+    first, refused, too, last = run(all_of_them())
+    assert [ids(first), ids(last)] == [[good[0]], [good[2]]]
+    for event in (refused, too):
+        with pytest.raises(OmicsRefusedError, match="GetReadSetExportJob for HealthOmics export job 9999999999"):
+            events.parse(event, EXPORT, world.store, [bad, good[1]])
+
+
+def test_expired_credentials_are_taken_up_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.job(EXPORT, "COMPLETED")
+    world.local.add_fault(error="ExpiredTokenException", http_status=403, access_key="local-healthomics")
+
+    async def renewed_while_waiting() -> Any:
+        waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=0.1)))
+        await until(lambda: asked(world, "Get") >= 2)
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(world.local.connection | {"login": "renewed"}))
+        return await waiting
+
+    assert ids(run(renewed_while_waiting())) == [job_id]
+
+
+def test_a_connection_that_makes_no_client_ends_the_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", json.dumps({"conn_type": "aws", "extra": {"endpoint_url": "nowhere"}}))
+    event = run(first_event(trigger(world, "1234567890", aws_conn_id="nowhere", region_name="us-east-1")))
+    assert "'nowhere' makes no client" in event["message"]
+    monkeypatch.setenv("AIRFLOW_CONN_NO_REGION", json.dumps({"conn_type": "aws"}))
+    event = run(first_event(trigger(world, "1234567890", aws_conn_id="no_region", poll_interval=0.1)))
+    assert "NoRegionError" in event["message"]
+    assert sum("the next comes" in message for message in caplog.messages) == 2  # rounds, before the one that counts
+    with pytest.raises(AirflowException) as caught:
+        events.parse(event, EXPORT, world.store, [])
+    assert not isinstance(caught.value, AirflowFailException)  # Airflow's retries decide, as in the other modes
+
+
+def test_an_outage_of_the_server_is_waited_out(local_healthomics: Any) -> None:
+    world = World(local_healthomics)
+    job_id = world.job(EXPORT, "COMPLETED")
+    world.local.add_fault(action="hang", times=1)
+    impatient = ONE_TRY | {"read_timeout": 0.3}
+    assert ids(run(first_event(trigger(world, job_id, botocore_config=impatient)))) == [job_id]
