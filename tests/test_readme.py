@@ -1,14 +1,19 @@
-"""The README's DAG and test, taken from it and run in an empty folder as a reader would."""
+"""What the README says: its DAG and test, run in an empty folder as a reader would; its figures."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from versions import IS_AIRFLOW_2
+
+from airflow_omics.bounds import LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -28,3 +33,20 @@ def test_the_readmes_test_of_its_dag_passes(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("count", "id_", "message", "uri", "documented"),
+    [(MOST_READ_SETS, LONGEST_TEXT, LONGEST_MESSAGE, LONGEST_TEXT, 5200), (100, 36, 127, 1093, 1400)],
+    ids=["all that is kept", "all that AWS allows"],
+)
+def test_the_largest_summary_is_as_large_as_the_readme_says(
+    count: int, id_: int, message: int, uri: int, documented: int
+) -> None:
+    item = {"readSetId": "1" * id_, "status": "FAILED", "statusMessage": "m" * message}
+    sources = [{**item, "sourceFiles": {"source1": "s" * uri}}] * count
+    answer = {"id": "2" * 36, "status": "FAILED", "statusMessage": "m" * message, "sources": sources}
+    job = ReadSetJob.from_response(ReadSetJobKind.IMPORT, answer, sequence_store_id="1" * 36)
+    size = len(json.dumps(job.summary()))
+    assert documented * 0.9 < size / count < documented
+    assert f"{documented:,} characters a read set" in README or f"no more than {documented:,}" in README
