@@ -115,6 +115,10 @@ class OmicsTransientError(OmicsRequestError):
     """A call to AWS failed for a reason that passes by itself: throttling, an outage, expired credentials."""
 
 
+class OmicsThrottledError(OmicsTransientError):
+    """AWS was called too often, by whoever shares the account's quotas."""
+
+
 class OmicsRefusedError(OmicsRequestError, AirflowFailException):
     """AWS refused a call and will refuse it again until somebody changes something. Never retried by Airflow."""
 
@@ -180,7 +184,8 @@ def explain(
     if are_credentials_expired(error):
         return OmicsTransientError(f"{message.rstrip('.')}. The connection is read anew; renew its credentials.")
     if is_transient(error):
-        return OmicsTransientError(f"{message.rstrip('.')}.")
+        transient = OmicsThrottledError if is_throttling(error.response) else OmicsTransientError
+        return transient(f"{message.rstrip('.')}.")
     refusal = OmicsNotFoundError if _code(error) == "ResourceNotFoundException" else OmicsRefusedError
     return refusal(f"{message.rstrip('.')}. {_advice(_code(error), failed_operation)}")
 

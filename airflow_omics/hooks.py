@@ -11,12 +11,18 @@ from botocore.parsers import ResponseParserError
 
 from airflow_omics.bounds import shown
 from airflow_omics.client import OmicsClientHook
-from airflow_omics.exceptions import OmicsResponseError, OmicsTransientError, explain
+from airflow_omics.exceptions import OmicsResponseError, OmicsThrottledError, OmicsTransientError, explain
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
 from airflow_omics.members import items
 
 MOST_PAGES = {**{f"{kind.value}Jobs": 100 for kind in ReadSetJobKind}, "readSets": 10_000}
 """Pages of 100 after which a List counts as endless; quotas keep few jobs running, and read sets may be a million."""
+
+PAGE_TRIES = 5
+"""
+How often a page of a List is asked for while AWS throttles, each time with botocore's retries: giving one up gives up
+those before it, too. Half of the calls throttled, hardly any List of ten pages would otherwise be seen to its end.
+"""
 
 
 class OmicsHook(OmicsClientHook):
@@ -124,14 +130,14 @@ class OmicsHook(OmicsClientHook):
         token: dict[str, str] = {}
         tokens: set[str] = set()
         while True:
-            page = self._ask(
-                operation,
-                subject,
-                sequenceStoreId=sequence_store_id,
-                maxResults=100,
-                filter={"status": status},
-                **token,
-            )
+            parameters = {"maxResults": 100, "filter": {"status": status}, **token}
+            for tries_left in reversed(range(PAGE_TRIES)):
+                try:
+                    page = self._ask(operation, subject, sequenceStoreId=sequence_store_id, **parameters)
+                    break
+                except OmicsThrottledError:
+                    if not tries_left:
+                        raise
             with _parsing(operation, subject):
                 listed = items(page, key)
                 if not all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in listed):

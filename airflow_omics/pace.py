@@ -23,7 +23,7 @@ CALLS_PER_SECOND = 4.0
 calls_per_second`` in Airflow's configuration says otherwise."""
 
 _MARGIN = 1.02  # so that no second has one call too many
-_SLOWER, _FASTER, _SLOWEST = 1.5, 0.8, 8.0
+_SLOWER, _FASTER, _SLOWEST = 1.5, 0.8, 4.0
 
 
 @dataclass
@@ -61,7 +61,7 @@ def keep_pace(client: BaseClient) -> None:
 
     Requests that start jobs of a kind have turns of their own, and so have those that ask about such jobs (Get and
     List together), at each endpoint. When other processes use the quota too and the service throttles, the turns
-    get up to eight times as rare, until calls succeed again.
+    get up to four times as rare, until calls succeed again.
     """
     endpoint = client.meta.endpoint_url
 

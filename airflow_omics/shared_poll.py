@@ -249,6 +249,7 @@ class SharedPoll:
         if self._job_poll is None:
             with unobtrusively:
                 self._job_poll = self._connect()
+        began = time.monotonic()
         try:
             surely_open = self._job_poll.find_open(job_ids)
         except OmicsTransientError as error:
@@ -256,7 +257,9 @@ class SharedPoll:
             return []
         self._loop.call_soon_threadsafe(self._hear_of_listing, None)
         to_ask = [job_id for job_id in job_ids if job_id not in surely_open]
-        deadline = time.monotonic() + seconds
+        # When AWS throttles, Lists take long; they would be for nothing if no time were left for what they found.
+        listed = time.monotonic()
+        deadline = listed + max(seconds, listed - began)
         unasked = dict.fromkeys(to_ask)
         for job_id, answer in self._job_poll.ask(job_id for job_id in to_ask if job_id in self._by_job):
             if type(answer) is OmicsRequestError:

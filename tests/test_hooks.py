@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from conftest import TaskInstance, World
 
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError, OmicsTransientError
-from airflow_omics.hooks import OmicsHook
+from airflow_omics.hooks import PAGE_TRIES, OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 
 STORE, JOB = "1234567890", "2345678901"
@@ -224,6 +224,21 @@ def test_throttling_makes_calls_rarer(world: World, monkeypatch: pytest.MonkeyPa
         with pytest.raises(ClientError):
             hook.get_read_set_import_job(world.store, JOB)
     assert time.monotonic() - started > (1.5 + 1.5**2) / 1.9
+
+
+def test_a_page_that_is_throttled_is_not_given_up_at_once(world: World) -> None:
+    hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
+    wanted = world.local.add_read_sets(world.store, 250)
+    world.local.add_fault(operation="ListReadSets", error="ThrottlingException", times=PAGE_TRIES - 1)
+    assert hook.find_active_read_sets(world.store, wanted) == set(wanted)
+    world.local.clear_faults()
+    for error, calls in (("ThrottlingException", PAGE_TRIES), ("InternalServerException", 1)):
+        world.local.add_fault(operation="ListReadSets", error=error)
+        before = world.local.call_counts()["ListReadSets"]
+        with pytest.raises(OmicsTransientError, match=error):
+            hook.find_active_read_sets(world.store, wanted)
+        assert world.local.call_counts()["ListReadSets"] == before + calls
+        world.local.clear_faults()
 
 
 def test_aws_is_told_who_calls(world: World, ti: TaskInstance) -> None:

@@ -181,6 +181,14 @@ def test_leaving_one_by_one_leaves_nothing_behind(world: World) -> None:
     run(come_and_go())
 
 
+def test_after_slow_lists_there_is_time_for_what_they_found(world: World) -> None:
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
+    world.local.add_fault(operation="ListReadSetExportJobs", delay=1)
+    world.local.add_fault(operation="GetReadSetExportJob", delay=0.2)
+    assert sorted(ids(run(first_event(trigger(world, *jobs, poll_interval=0.1))))) == jobs
+    assert asked(world, "List") == 2  # one round; a second one would list again
+
+
 def test_jobs_that_are_being_cancelled_are_listed_too(world: World) -> None:
     jobs = [world.start(EXPORT) for _ in range(10)]
     world.local.advance(JOB_SECONDS / 2)
@@ -230,14 +238,14 @@ def test_what_passes_by_itself_is_waited_out(world: World, fault: dict[str, Any]
 
 def test_what_is_waited_out_stands_in_the_log_of_every_wait(world: World, logs: Callable[[], list[str]]) -> None:
     jobs = [world.job(EXPORT, "COMPLETED") for _ in range(5)]
-    world.local.add_fault(operation="ListReadSetExportJobs", error="ThrottlingException", times=3)
+    world.local.add_fault(operation="ListReadSetExportJobs", error="InternalServerException", times=3)
 
     async def both() -> Any:
         waits = (trigger(world, *part, botocore_config=ONE_TRY, poll_interval=0.1) for part in (jobs[:2], jobs[2:]))
         return await asyncio.gather(*(first_event(wait) for wait in waits))
 
     run(both())
-    said = [line for line in logs() if "ThrottlingException" in line and "Nothing is lost" in line]
+    said = [line for line in logs() if "InternalServerException" in line and "Nothing is lost" in line]
     assert len(said) == 2  # once an outage
 
 
