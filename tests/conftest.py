@@ -270,27 +270,27 @@ def pytest_sessionstart() -> None:
 QUICK = (
     "arguments",
     "deferred_operators",
-    "exceptions",
     "hooks",
     "modes",
     "operators",
-    "provider",
     "sensors",
-    "shared_poll",
     "triggers",
 )
-"""The modules whose outcome hangs on the version of Airflow, the Amazon provider or boto3, without a real Airflow."""
+"""The modules whose outcome hangs most on the version of Airflow, the Amazon provider or boto3."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help=f"only test_({'|'.join(QUICK)}).py, and one kind of job")
+    parser.addoption(
+        "--quick", action="store_true", help=f"of test_({'|'.join(QUICK)}).py what is not large, for one kind of job"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def is_quick(item: pytest.Item) -> bool:
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         is_first_kind = parameters.get("kind", ReadSetJobKind.EXPORT) in (ReadSetJobKind.EXPORT, "export")
-        return is_first_kind and item.path.stem.removeprefix("test_") in QUICK
+        is_small = item.get_closest_marker("large") is None
+        return is_first_kind and is_small and item.path.stem.removeprefix("test_") in QUICK
 
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])

@@ -73,7 +73,7 @@ def processed(world: World, kind: ReadSetJobKind) -> Counter[str]:
         (ReadSetJobKind.ACTIVATION, 1000, [20] * 50),
         (ReadSetJobKind.EXPORT, 100, [100]),
         (ReadSetJobKind.EXPORT, 101, [100, 1]),
-        (ReadSetJobKind.EXPORT, 1000, [100] * 10),
+        pytest.param(ReadSetJobKind.EXPORT, 1000, [100] * 10, marks=pytest.mark.large),
     ],
     ids=str,
 )
@@ -103,6 +103,7 @@ def test_without_waiting_the_result_is_a_sensors_job_id(world: World, ti: TaskIn
     assert world.sensor(ReadSetJobKind.EXPORT, ids, mode="poke").poke({"ti": ti})
 
 
+@pytest.mark.large
 def test_never_more_jobs_at_once_than_allowed(world: World, ti: TaskInstance) -> None:
     read_sets = world.local.add_read_sets(world.store, 100, "ARCHIVED")
     world.local.configure(job_seconds=0.3, max_concurrent_jobs={"activation": 2})
@@ -182,6 +183,7 @@ def test_activation_skips_what_is_active(fast: World, ti: TaskInstance) -> None:
 # --- failures and retries
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("kind", [ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION], ids=str)
 def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind: ReadSetJobKind) -> None:
     status = "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"

@@ -191,6 +191,7 @@ def test_every_failed_read_set_of_every_failed_job_is_named(world: World, ti: Ta
 # --- errors of AWS
 
 
+@pytest.mark.large
 def test_a_long_list_is_seen_whole_in_spite_of_throttling(world: World, ti: TaskInstance) -> None:
     jobs = [world.job(ReadSetJobKind.EXPORT, "COMPLETED") for _ in range(20)]
     world.local.add_fault(operation="GetReadSetExportJob", error="ThrottlingException", rate=0.3)
@@ -216,6 +217,7 @@ def test_a_look_at_a_list_is_given_up_in_an_outage(world: World, ti: TaskInstanc
     assert world.local.call_counts()["GetReadSetExportJob"] == 3
 
 
+@pytest.mark.large
 def test_250_jobs_are_not_250_calls_a_look(world: World, ti: TaskInstance) -> None:
     jobs = [world.start(ReadSetJobKind.EXPORT, world.read_sets[:1]) for _ in range(250)]
     sensor = world.sensor(ReadSetJobKind.EXPORT, jobs)
