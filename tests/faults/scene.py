@@ -58,6 +58,8 @@ class Scene:
     to_export: list[list[str]] = field(default_factory=list)
     """What each operator exports: the first of two read sets fails in every fifth."""
     run: str = ""
+    failing: list[str] = field(default_factory=list)
+    """The read sets that jobs fail on."""
 
     @property
     def waits(self) -> dict[str, int]:
@@ -96,6 +98,11 @@ class Scene:
         while time.monotonic() < until:
             self.airflow.check_processes()
             time.sleep(0.5)
+
+    def clear_faults(self) -> None:
+        """Take all faults away, but that jobs fail on some read sets."""
+        self.world.local.clear_faults()
+        self.world.local.fail_read_sets(self.failing, "Torn")
 
     def outcome(self, fault: str) -> Outcome:
         """Compare what became of every wait with what really happened."""
@@ -155,12 +162,16 @@ class Scene:
     def _start(self, ending: str) -> str:
         failing = {"FAILED": 2, "COMPLETED_WITH_FAILURES": 1}.get(ending, 0)
         read_sets = self.world.local.add_read_sets(self.world.store, 2)
-        self.world.local.fail_read_sets(read_sets[:failing], "Torn")
+        self._fail(read_sets[:failing])
         job_id = self.world.start(EXPORT, read_sets)
         self.endings[job_id] = ending
         return job_id
 
     def _read_sets(self, is_failing: bool) -> list[str]:
         read_sets = self.world.local.add_read_sets(self.world.store, 2)
-        self.world.local.fail_read_sets(read_sets[:1] if is_failing else [], "Torn")
+        self._fail(read_sets[:is_failing])
         return read_sets
+
+    def _fail(self, read_sets: list[str]) -> None:
+        self.failing += read_sets
+        self.world.local.fail_read_sets(read_sets, "Torn")

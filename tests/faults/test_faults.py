@@ -68,7 +68,7 @@ def outage(scene: Scene) -> None:
 def expired_credentials(scene: Scene) -> None:
     scene.world.local.add_fault(error="ExpiredTokenException", http_status=403)
     scene.keep_on(20)
-    scene.world.local.clear_faults()
+    scene.clear_faults()
 
 
 def not_found_at_first(scene: Scene) -> None:
