@@ -78,8 +78,9 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         poke_interval: timedelta | float = 60,
         **kwargs: Any,
     ) -> None:
-        if kwargs.get("timeout") is not None:
-            kwargs["timeout"] = parse_seconds("timeout", kwargs["timeout"])
+        timeout = kwargs.pop("timeout", None)  # Airflow 2 does not take None for its default
+        if timeout is not None:
+            kwargs["timeout"] = parse_seconds("timeout", timeout)
         super().__init__(mode=mode, poke_interval=parse_seconds("poke_interval", poke_interval), **kwargs)
         check_bool("accept_partial_failure", accept_partial_failure)
         check_id("sequence_store_id", sequence_store_id)

@@ -29,6 +29,8 @@ from airflow_omics.local import LocalHealthOmics
 DAGS = Path(__file__).resolve().parent.parent / "tests" / "faults" / "dags"
 WAITS_A_SECOND = 9
 JOB_SECONDS = 20
+BURST = 600
+"""Waits to begin with at once; for as much memory as the most waits under way ever took stays with the process."""
 NOISE = {"waits": math.inf, "memory (MB)": 3, "open files": 3, "threads": 1, "other tasks": 3}
 """How much more of each the last minute may have on average. Other tasks are those that are no wait's."""
 
@@ -49,8 +51,8 @@ class Census(BaseTrigger):
         await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.1) for _ in range(50)))
         while True:
             pages = int(open("/proc/self/statm").read().split()[1])
-            tasks = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
-            waits = sum(name.endswith(".run_trigger") for name in tasks)
+            tasks = asyncio.all_tasks()
+            waits = sum("(ID " in task.get_name() for task in tasks)  # as Airflow names what runs a trigger
             counted = (waits, pages * resource.getpagesize() / 1e6, len(os.listdir("/proc/self/fd")),
                        threading.active_count(), len(tasks) - waits)
             with open(self.path, "a") as file:
@@ -150,13 +152,14 @@ def soak(minutes: float, home: Path) -> bool:
         stream = Stream(airflow, local)
         stream.begin()
         stream.add_census(census)
+        stream.add(BURST)
         form = "{:>7} {:>7} {:>7}" + " {:>12}" * len(NOISE)
         print(form.format("minute", "started", "ended", *NOISE), flush=True)
         began = time.monotonic()
         by_minute: list[list[float]] = []
         lines_before = 0
         while (passed := time.monotonic() - began) < minutes * 60:
-            stream.add(int(passed * WAITS_A_SECOND) - len(stream.jobs))
+            stream.add(BURST + int(passed * WAITS_A_SECOND) - len(stream.jobs))
             if passed > 60 * (len(by_minute) + 1):
                 counted = [json.loads(line) for line in census.read_text().splitlines()]
                 by_minute.append([round(mean(column), 1) for column in zip(*counted[lines_before:], strict=True)])

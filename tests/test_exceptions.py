@@ -25,6 +25,7 @@ from airflow_omics.exceptions import (
     OmicsReadSetJobFailedError,
     OmicsRefusedError,
     OmicsRequestError,
+    OmicsThrottledError,
     OmicsTransientError,
     are_credentials_expired,
     explain,
@@ -154,7 +155,7 @@ RENEW = "The connection is read anew; renew its credentials."
         ),
         (
             client_error("ThrottlingException", 429, message="Less X."),
-            OmicsTransientError,
+            OmicsThrottledError,
             "GetReadSetExportJob for a job was answered with ThrottlingException: Less X.",
         ),
         (

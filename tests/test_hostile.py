@@ -153,6 +153,7 @@ arguments_of_tasks = [(task, name) for task, good in GOOD.items() for name in go
 @given(st.sampled_from(arguments_of_tasks), hostile)
 @example((SENSORS[EXPORT], "accept_partial_failure"), "False")
 @example((SENSORS[EXPORT], "timeout"), float("inf"))
+@example((SENSORS[EXPORT], "timeout"), None)
 @example((OPERATORS[EXPORT], "poll_interval"), timedelta.max)
 def test_what_is_passed_when_the_dag_is_parsed(argument: tuple[Any, str], value: Any) -> None:
     task, name = argument
