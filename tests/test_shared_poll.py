@@ -16,7 +16,7 @@ from waiting import EXPORT, ONE_TRY, asked, gets, ids, run, threads, trigger, un
 from airflow_omics import events
 from airflow_omics.compat import AirflowException, AirflowFailException
 from airflow_omics.exceptions import OmicsRefusedError, OmicsTransientError
-from airflow_omics.shared_poll import Wait
+from airflow_omics.shared_poll import FEW, SharedPoll, Source, Wait
 
 
 def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
@@ -35,6 +35,92 @@ def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
         assert wait.take_news() == news[2:]
 
     asyncio.run(tell_and_listen())
+
+
+SOURCE = Source(EXPORT, "1234567890", None, None, None, "{}")
+
+
+def test_what_is_asked_for_in_a_round() -> None:
+    async def choose() -> None:
+        poll, wait = SharedPoll.of(SOURCE), Wait(["1"], 10)
+        poll.join(wait)
+        now = asyncio.get_running_loop().time()
+        over, soon, later = {"over": now}, {"soon": now + 4}, {"later": now + 6}
+        few = {str(number): 0.0 for number in range(FEW)}
+        for due, chosen in [
+            ({}, []),
+            (soon, []),
+            (over | soon | later, ["over", "soon"]),
+            (few | soon, list(few)),
+            (few | over | soon | later, [*few, "over", "soon", "later"]),
+        ]:
+            poll._due = dict(due)
+            assert poll._choose() == chosen
+        poll.leave(wait)
+
+    run(choose())
+
+
+def test_waits_that_begin_one_after_the_other_are_asked_for_together(world: World) -> None:
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(FEW + 2)]
+
+    async def one_after_the_other() -> None:
+        waiting = []
+        for job_id in jobs:
+            waiting.append(asyncio.create_task(first_event(trigger(world, job_id))))
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*waiting)
+
+    run(one_after_the_other())
+    assert asked(world, "List") == 2
+
+
+def test_a_bug_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    async def break_it() -> None:
+        poll, wait = SharedPoll.of(SOURCE), Wait(["1"], 10)
+        poll.join(wait)
+        poll._due["1"] = "soon"  # type: ignore[assignment]
+        await wait.listen()
+        (error,) = wait.take_news()
+        assert isinstance(error, TypeError)
+        assert SharedPoll._polls[asyncio.get_running_loop()] == {}
+        poll.leave(wait)
+
+    asyncio.run(break_it())
+    assert [each.getMessage() for each in caplog.records if each.exc_info] == [f"The shared poll of {SOURCE!r} ended"]
+
+
+def test_who_leaves_takes_along_what_only_he_waited_for() -> None:
+    async def join_and_leave() -> None:
+        poll = SharedPoll.of(SOURCE)
+        first, second, hurried = Wait(["1", "2"], 10), Wait(["2", "3"], 10), Wait(["4"], 5)
+        for wait in (first, second, hurried):
+            poll.join(wait)
+        assert poll._due == dict.fromkeys("1234", 0)
+        assert poll._interval == 5
+        poll.leave(hurried)
+        assert (poll._interval, poll._by_job) == (10, {"1": {first}, "2": {first, second}, "3": {second}})
+        poll.leave(first)
+        assert (poll._interval, poll._by_job) == (10, {"2": {second}, "3": {second}})
+        assert poll._due == dict.fromkeys("23", 0)
+        poll.leave(second)
+        assert (poll._interval, poll._by_job, poll._due) == (60, {}, {})
+
+    run(join_and_leave())
+
+
+def test_the_last_to_leave_closes_the_client(world: World) -> None:
+    job_id = world.job(EXPORT, "COMPLETED")
+
+    async def keep_the_poll() -> Any:
+        waiting = asyncio.create_task(first_event(trigger(world, job_id)))
+        await asyncio.sleep(0)
+        (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
+        await waiting
+        return poll
+
+    poll = run(keep_the_poll())
+    assert "conn" not in vars(poll._job_poll.hook)
 
 
 def test_what_ended_is_not_asked_for_again(world: World) -> None:

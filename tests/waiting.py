@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -48,7 +49,14 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
     async def checked() -> Any:
         errors: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
-        result = await main
+        handler = logging.Handler(logging.ERROR)
+        handler.emit = errors.append  # type: ignore[method-assign, assignment]
+        log = logging.getLogger("airflow_omics.shared_poll")
+        log.addHandler(handler)
+        try:
+            result = await main
+        finally:
+            log.removeHandler(handler)
         assert not errors
         await until(lambda: len(asyncio.all_tasks()) == 1)
         assert SharedPoll._polls.get(asyncio.get_running_loop(), {}) == {}
