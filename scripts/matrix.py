@@ -65,7 +65,7 @@ ROWS = {
     "newest-2.11": _newest("3.11", "2.11.2"),
     "newest-3.0": _newest("3.12", "3.0.6", "fastapi<0.118", "pyjwt<2.11"),
     "newest-3.1": _newest("3.13", "3.1.8"),
-    "newest-3.2": _newest("3.13", "3.2.2", "fastapi<0.137"),
+    "newest-3.2": _newest("3.13", "3.2.2", "fastapi<0.137", "svcs<26"),
     "newest-3.3": _newest("3.13", "3.3.2"),
 }
 
