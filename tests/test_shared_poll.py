@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -107,6 +109,22 @@ def test_who_leaves_takes_along_what_only_he_waited_for() -> None:
         assert (poll._interval, poll._by_job, poll._due) == (60, {}, {})
 
     run(join_and_leave())
+
+
+def test_the_next_round_is_due_within_the_interval(world: World) -> None:
+    job_id = world.start(EXPORT)
+
+    async def one_round() -> None:
+        waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=600)))
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        (poll,) = SharedPoll._polls[loop].values()
+        await until(lambda: 0 < poll._due[job_id] < math.inf)
+        assert 500 < poll._due[job_id] - loop.time() <= 600
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    run(one_round())
 
 
 def test_the_last_to_leave_closes_the_client(world: World) -> None:
@@ -377,7 +395,11 @@ def test_a_connection_that_makes_no_client_ends_the_wait(
     monkeypatch.setenv("AIRFLOW_CONN_NO_REGION", json.dumps({"conn_type": "aws"}))
     event = run(first_event(trigger(world, "1234567890", aws_conn_id="no_region", poll_interval=0.1)))
     assert "NoRegionError" in event["message"]
-    assert sum("the next comes" in message for message in caplog.messages) == 2  # rounds, before the one that counts
+    lost = [each for each in caplog.records if "next comes" in each.getMessage()]
+    assert [bool(each.exc_info) for each in lost] == [True, True]  # and the third round ends the wait
+    assert re.fullmatch(
+        r"A round of Source\(.*aws_conn_id='no_region'.*\) failed; the next comes\.", lost[0].getMessage()
+    )
     with pytest.raises(AirflowException) as caught:
         events.parse(event, EXPORT, world.store, [])
     assert not isinstance(caught.value, AirflowFailException)  # Airflow's retries decide, as in the other modes
