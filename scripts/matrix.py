@@ -80,7 +80,7 @@ class Result:
 
     versions: dict[str, str]
     counts: Counter[str]
-    skips: set[str]
+    notes: set[str]
     seconds: float
     complaint: str | None = None
 
@@ -146,14 +146,14 @@ def run_suite(name: str, arguments: list[str]) -> Result:
         ).returncode
     if not report.exists():
         return Result(versions, Counter(), set(), time.monotonic() - began, f"pytest ended with {code}; see {log}")
-    counts, skips = Counter[str](), set[str]()
+    counts, notes = Counter[str](), set[str]()
     for case in ET.parse(report).iter("testcase"):
-        skipped = case.find("skipped")
-        bad = case.find("failure") is not None or case.find("error") is not None
-        counts["failed" if bad else "passed" if skipped is None else "skipped"] += 1
-        if skipped is not None:
-            skips.add(skipped.get("message", "no reason"))
-    return Result(versions, counts, skips, time.monotonic() - began)
+        outcomes = {each.tag: each.get("message", "") for each in case if each.tag in ("error", "failure", "skipped")}
+        counts["failed" if outcomes.keys() - {"skipped"} else "skipped" if outcomes else "passed"] += 1
+        for outcome, message in outcomes.items():
+            test = "" if outcome == "skipped" else f"{case.get('classname')}.{case.get('name')}: "
+            notes.add(f"{outcome}: {test}{' '.join(message.split())[:500]}")
+    return Result(versions, counts, notes, time.monotonic() - began)
 
 
 def pin(name: str) -> None:
@@ -212,10 +212,10 @@ def main() -> int:
         versions = (result.versions.get(each, "-") for each in ("python", *SHOWN))
         counts = (result.counts[each] for each in ("passed", "failed", "skipped"))
         print(form.format(name, *versions, *counts, round(result.seconds)), flush=True)
+        for line in filter(None, (result.complaint, *sorted(result.notes))):
+            print(f"    {line}")
         if result.counts["failed"]:
             print(f"    see .matrix/{name}.log")
-        for line in filter(None, (result.complaint, *sorted(f"skipped: {reason}" for reason in result.skips))):
-            print(f"    {line}")
     return 0 if all(result.is_good for result in results.values()) else 1
 
 
