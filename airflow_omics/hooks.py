@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -127,17 +127,10 @@ class OmicsHook(OmicsClientHook):
     def _list(self, operation: str, key: str, sequence_store_id: str, status: str) -> Iterator[Mapping[str, Any]]:
         """Yield what a List operation lists, page by page, as it is taken."""
         subject = f"sequence store {sequence_store_id}"
-        token: dict[str, str] = {}
+        parameters = {"sequenceStoreId": sequence_store_id, "maxResults": 100, "filter": {"status": status}}
         tokens: set[str] = set()
         while True:
-            parameters = {"maxResults": 100, "filter": {"status": status}, **token}
-            for tries_left in reversed(range(PAGE_TRIES)):
-                try:
-                    page = self._ask(operation, subject, sequenceStoreId=sequence_store_id, **parameters)
-                    break
-                except OmicsThrottledError:
-                    if not tries_left:
-                        raise
+            page = self._ask_patiently(operation, subject, **parameters)
             with _parsing(operation, subject):
                 listed = items(page, key)
                 if not all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in listed):
@@ -149,7 +142,13 @@ class OmicsHook(OmicsClientHook):
             if not following:
                 return
             tokens.add(following)
-            token = {"nextToken": following}
+            parameters["nextToken"] = following
+
+    def _ask_patiently(self, operation: str, subject: str, **parameters: Any) -> dict[str, Any]:
+        for _ in range(PAGE_TRIES - 1):
+            with suppress(OmicsThrottledError):
+                return self._ask(operation, subject, **parameters)
+        return self._ask(operation, subject, **parameters)
 
     def _ask(self, operation: str, subject: str, **parameters: Any) -> dict[str, Any]:
         """Call AWS, and explain what goes wrong."""
