@@ -27,7 +27,11 @@ WANTED = 0.9
 KILLED = {1, 3, -signal.SIGXCPU, -signal.SIGKILL}
 """pytest's exit codes for a failure, also of its own, and how what took too long ended."""
 
-TESTS = {"jobs": "test_parsing.py", "exceptions": "test_exceptions.py", "shared_poll": "test_shared_poll.py"}
+TESTS = {
+    "jobs": ["test_parsing.py"],
+    "exceptions": ["test_exceptions.py"],
+    "shared_poll": ["test_shared_poll.py", "test_shared_poll_errors.py"],
+}
 """The tests of a module's own, in tests/."""
 
 SETTINGS = """[mutmut]
@@ -37,7 +41,8 @@ also_copy = scripts
 process_isolation = forkserver
 timeout_constant = 10
 timeout_multiplier = 2
-pytest_add_cli_args_test_selection = tests/{tests}
+pytest_add_cli_args_test_selection =
+{tests}
 """
 
 
@@ -75,7 +80,8 @@ def prepare(name: str) -> Path:
     for folder in ("airflow_omics", "scripts", "tests"):
         shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", place)
-    (place / "setup.cfg").write_text(SETTINGS.format(name=name, tests=TESTS[name]))
+    tests = "\n".join(f"    tests/{each}" for each in TESTS[name])
+    (place / "setup.cfg").write_text(SETTINGS.format(name=name, tests=tests))
     return place
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import re
@@ -28,7 +27,6 @@ from functools import cache, cached_property
 from typing import Any
 
 import pytest
-from botocore.loaders import Loader
 from secret_search import SECRET, pytest_runtest_makereport, secrets_in
 from versions import IS_AIRFLOW_2, TaskDeferred
 
@@ -45,12 +43,14 @@ from airflow_omics.triggers import OmicsReadSetJobTrigger
 if IS_AIRFLOW_2:
     import airflow.sensors.base
 
-pytest_plugins = ["airflow_omics.local.pytest_plugin"]
+pytest_plugins = ["airflow_omics.local.pytest_plugin", "fast_runs"]
 __all__ = ["pytest_runtest_makereport"]
 
 ROLE = "arn:aws:iam::123456789012:role/HealthOmics"
 BUCKET = "airflow-omics-tests"
 JOB_SECONDS = 1000
+ONE_TRY = {"retries": {"total_max_attempts": 1}}
+"""A configuration of botocore's: no retries of its own."""
 PATIENCE = float(os.environ.get("TESTS_PATIENCE", "60"))
 """Seconds after which what has not come will never come; less in scripts/mutation.py, where much never comes."""
 
@@ -184,15 +184,11 @@ def wake(task: Any, deferred: TaskDeferred, ti: TaskInstance, event: Any = ...) 
     return task.resume_execution(deferred.method_name, kwargs, {"ti": ti})
 
 
-def through_triggerer(task: Any, ti: TaskInstance) -> Any:
-    """Execute a task, as often deferred and woken as it takes."""
-    try:
-        return task.execute({"ti": ti})
-    except TaskDeferred as left:
-        deferred = left
+def through_triggerer(task: Any, ti: TaskInstance, deferred: TaskDeferred | None = None) -> Any:
+    """Execute a task, or go on with it, as often deferred and woken as it takes."""
     while True:
         try:
-            return wake(task, deferred, ti)
+            return wake(task, deferred, ti) if deferred else task.execute({"ti": ti})
         except TaskDeferred as left:
             deferred = left
 
@@ -231,6 +227,13 @@ def world(shared_local: LocalHealthOmics, monkeypatch: pytest.MonkeyPatch) -> Wo
 
 
 @pytest.fixture
+def fast(world: World) -> World:
+    """A world whose jobs are over at the next look."""
+    world.local.configure(job_seconds=0, max_concurrent_jobs={"export": 5, "activation": 25, "import": 5})
+    return world
+
+
+@pytest.fixture
 def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return the lines logged so far: Airflow writes a task's log to standard output, or logs it, or does both."""
     caplog.set_level("INFO")
@@ -247,60 +250,6 @@ def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -
         ]
 
     return lines
-
-
-def pytest_sessionstart() -> None:
-    """
-    Spare botocore the regional hosts of 400 services: reading those is most of the work of making a client.
-
-    They go to a folder of data that botocore looks into before its own (AWS_DATA_PATH).
-    """
-    endpoints = Loader(include_default_search_paths=False, extra_search_paths=[Loader.BUILTIN_DATA_PATH]).load_data(
-        "endpoints"
-    )
-    for partition in endpoints["partitions"]:
-        partition["services"] = {
-            name: partition["services"].get(name, {"endpoints": {}}) for name in ("omics", "s3", "sts")
-        }
-    os.mkdir(os.environ["AWS_DATA_PATH"])
-    with open(os.path.join(os.environ["AWS_DATA_PATH"], "endpoints.json"), "w") as file:
-        json.dump(endpoints, file)
-
-
-QUICK = (
-    "arguments",
-    "deferred_operators",
-    "hooks",
-    "modes",
-    "operators",
-    "sensors",
-    "triggers",
-)
-"""The modules whose outcome hangs most on the version of Airflow, the Amazon provider or boto3."""
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--quick", action="store_true", help=f"of test_({'|'.join(QUICK)}).py what is not large, for one kind of job"
-    )
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    def is_quick(item: pytest.Item) -> bool:
-        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        is_first_kind = parameters.get("kind", ReadSetJobKind.EXPORT) in (ReadSetJobKind.EXPORT, "export")
-        is_small = item.get_closest_marker("large") is None
-        return is_first_kind and is_small and item.path.stem.removeprefix("test_") in QUICK
-
-    if config.getoption("--quick"):
-        config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])
-        items[:] = [item for item in items if is_quick(item)]
-
-
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector Airflow's many modules: parsing botocore's models then takes a fifth of the time."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture

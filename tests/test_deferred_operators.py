@@ -11,8 +11,8 @@ from multiprocessing import get_context
 from typing import Any
 
 import pytest
-from conftest import TaskInstance, World, first_event, through_triggerer, wake
-from test_operators import ONE_TRY, fast, operator, processed
+from conftest import ONE_TRY, TaskInstance, World, first_event, through_triggerer, wake
+from starting import operator, processed
 from versions import TaskDeferred
 
 from airflow_omics.compat import AirflowException
@@ -20,7 +20,6 @@ from airflow_omics.exceptions import OmicsEventError, OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.operators import OmicsStartReadSetJobOperator
 
-__all__ = ["fast"]
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
 
 
@@ -91,13 +90,15 @@ def test_without_waiting_the_task_leaves_until_all_are_started(world: World, ti:
 
 
 def test_room_that_others_take_is_waited_for(world: World, ti: TaskInstance) -> None:
-    world.local.configure(job_seconds=1, max_concurrent_jobs={"export": 1})
+    world.local.configure(max_concurrent_jobs={"export": 1})
     other = world.start(EXPORT, world.read_sets[:1])
     started = deferrable(world, EXPORT, world.read_sets, botocore_config=ONE_TRY)
     deferred = leave(started, ti)
     assert deferred.trigger.serialize()[1]["job_ids"] == []
     assert deferred.trigger.fire_after >= time.time() + 5
-    (summary,) = through_triggerer(started, ti)
+    world.end(other, "COMPLETED")
+    world.local.configure(job_seconds=0)
+    (summary,) = through_triggerer(started, ti, deferred)
     assert summary["job_id"] != other
     assert summary["finished"] == world.read_sets
 

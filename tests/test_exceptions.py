@@ -62,10 +62,7 @@ CODES_THAT_PASS = [
     "RequestTimeout",
     "RequestTimeoutException",
     "ServiceUnavailable",
-    "SlowDown",
-    "ThrottlingException",
     "TokenRefreshRequired",
-    "TooManyRequestsException",
 ]
 """Whatever their HTTP status."""
 

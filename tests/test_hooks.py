@@ -19,6 +19,7 @@ from conftest import TaskInstance, World
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import PAGE_TRIES, OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.pace import _Turns
 
 STORE, JOB = "1234567890", "2345678901"
 
@@ -226,12 +227,19 @@ def test_throttling_makes_calls_rarer(world: World, monkeypatch: pytest.MonkeyPa
     assert time.monotonic() - started > (1.5 + 1.5**2) / 1.9
 
 
+def test_turns_get_up_to_four_times_as_rare() -> None:
+    turns = _Turns()
+    for was_throttled, slowness in ((True, 4), (False, 1)):
+        for _ in range(20):
+            turns.learn(was_throttled)
+        assert turns.slowness == slowness
+
+
 def test_a_page_that_is_throttled_is_not_given_up_at_once(world: World) -> None:
     hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
     wanted = world.local.add_read_sets(world.store, 250)
     world.local.add_fault(operation="ListReadSets", error="ThrottlingException", times=PAGE_TRIES - 1)
     assert hook.find_active_read_sets(world.store, wanted) == set(wanted)
-    world.local.clear_faults()
     for error, calls in (("ThrottlingException", PAGE_TRIES), ("InternalServerException", 1)):
         world.local.add_fault(operation="ListReadSets", error=error)
         before = world.local.call_counts()["ListReadSets"]

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import ROLE, SENSORS, TaskInstance, World, first_event
+from conftest import ONE_TRY, ROLE, SENSORS, TaskInstance, World, first_event
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_operators import DESTINATION, ONE_TRY, OPERATORS, operator
+from starting import DESTINATION, OPERATORS, operator
 
 from airflow_omics import arguments, events
 from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS

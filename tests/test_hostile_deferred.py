@@ -11,8 +11,8 @@ import pytest
 from conftest import TaskInstance, World, first_event
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from starting import operator
 from test_hostile import EVENT, EXPORT, ID, JOB, OTHER, changed, hostile, only, over_http
-from test_operators import operator
 from versions import TaskDeferred
 
 from airflow_omics import events

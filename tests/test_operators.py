@@ -3,65 +3,21 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
-from multiprocessing import get_context
 from typing import Any
 
 import pytest
-from conftest import BUCKET, ROLE, TaskInstance, World
+from conftest import BUCKET, ONE_TRY, ROLE, TaskInstance, World
+from starting import DESTINATION, OPERATORS, operator, processed, run
 
-from airflow_omics.compat import AirflowException
-from airflow_omics.exceptions import OmicsArgumentError, OmicsReadSetJobFailedError, OmicsRefusedError
+from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.operators import (
     OmicsStartReadSetActivationJobOperator,
     OmicsStartReadSetExportJobOperator,
     OmicsStartReadSetImportJobOperator,
-    OmicsStartReadSetJobOperator,
 )
-
-OPERATORS = {
-    ReadSetJobKind.EXPORT: OmicsStartReadSetExportJobOperator,
-    ReadSetJobKind.ACTIVATION: OmicsStartReadSetActivationJobOperator,
-    ReadSetJobKind.IMPORT: OmicsStartReadSetImportJobOperator,
-}
-ONE_TRY = {"retries": {"total_max_attempts": 1}}
-DESTINATION = f"s3://{BUCKET}/out/"
-
-
-@pytest.fixture
-def fast(world: World) -> World:
-    """A world whose jobs are over at the next look."""
-    world.local.configure(job_seconds=0, max_concurrent_jobs={"export": 5, "activation": 25, "import": 5})
-    return world
-
-
-def operator(world: World, kind: ReadSetJobKind, items: Any, **arguments: Any) -> OmicsStartReadSetJobOperator:
-    by_kind: dict[ReadSetJobKind, dict[str, Any]] = {
-        ReadSetJobKind.EXPORT: {"read_set_ids": items, "destination": DESTINATION, "role_arn": ROLE},
-        ReadSetJobKind.ACTIVATION: {"read_set_ids": items},
-        ReadSetJobKind.IMPORT: {"sources": items, "role_arn": ROLE},
-    }
-    common: dict[str, Any] = {"task_id": "start", "sequence_store_id": world.store, "poll_interval": 0.05}
-    return OPERATORS[kind](**{**common, **by_kind[kind], **arguments})
-
-
-def run(started: OmicsStartReadSetJobOperator, ti: TaskInstance, try_number: int = 1) -> Any:
-    ti.try_number = try_number
-    return started.execute({"ti": ti})
-
-
-def processed(world: World, kind: ReadSetJobKind) -> Counter[str]:
-    """Count, for every read set, the jobs that processed it with success."""
-    counts: Counter[str] = Counter()
-    listed = getattr(world.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=world.store)[f"{kind.value}Jobs"]
-    for each in listed:
-        job = getattr(world.omics, f"get_read_set_{kind.value}_job")(sequenceStoreId=world.store, id=each["id"])
-        counts.update(item[kind.item_id_key] for item in job[kind.items_key] if item["status"] == "FINISHED")
-    return counts
 
 
 @pytest.mark.parametrize(
@@ -180,119 +136,6 @@ def test_activation_skips_what_is_active(fast: World, ti: TaskInstance) -> None:
     assert summary["finished"] == fast.read_sets
 
 
-# --- failures and retries
-
-
-@pytest.mark.large
-@pytest.mark.parametrize("kind", [ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION], ids=str)
-def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind: ReadSetJobKind) -> None:
-    status = "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
-    read_sets = fast.local.add_read_sets(fast.store, 500, status)
-    bad = [read_sets[3], read_sets[250], read_sets[499]]
-    fast.local.fail_read_sets(bad, "Torn")
-    ti = TaskInstance()
-    with pytest.raises(OmicsReadSetJobFailedError) as caught:
-        run(operator(fast, kind, read_sets), ti)
-    assert all(f"{each} (Torn)" in str(caught.value) for each in bad)
-    assert ti.xcoms["failed_read_set_ids"] == bad
-    assert len(ti.xcoms["failed_job"]) == -(-500 // kind.max_read_sets)
-
-    fast.local.clear_faults()
-    first = {each["job_id"] for each in ti.xcoms["failed_job"]}
-    again = [each for each in run(operator(fast, kind, read_sets), ti, try_number=2) if each["job_id"] not in first]
-    assert sorted(read_set for each in again for read_set in each["finished"]) == bad
-    assert all(each["failed"] == each["unfinished"] == [] for each in again)
-    assert processed(fast, kind) == dict.fromkeys(read_sets, 1)
-
-
-@pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
-def test_a_retry_after_a_job_that_failed_starts_a_new_one(world: World, ti: TaskInstance, status: str) -> None:
-    started = operator(world, ReadSetJobKind.EXPORT, world.read_sets, wait_for_completion=False)
-    (first,) = run(started, ti)
-    if status == "FAILED":
-        world.local.fail_read_sets(world.read_sets, "Torn")
-    else:
-        world.local.cancel_job(first)
-    world.local.advance(10_000)
-    world.local.clear_faults()
-    (second,) = run(started, ti, try_number=2)
-    assert second != first
-    assert world.status(ReadSetJobKind.EXPORT, first) == status
-    (found,) = run(started, ti, try_number=3)
-    assert found == second
-    world.local.cancel_job(second)
-    world.local.advance(10_000)
-    (third,) = run(started, ti, try_number=4)
-    assert third not in (first, second)
-
-
-def test_a_retry_finds_what_is_running_or_has_succeeded(world: World, ti: TaskInstance, kind: ReadSetJobKind) -> None:
-    world.local.archive_read_sets() if kind is ReadSetJobKind.ACTIVATION else None
-    items = world.sources if kind is ReadSetJobKind.IMPORT else world.read_sets
-    started = operator(world, kind, items, wait_for_completion=False)
-    (first,) = run(started, ti)
-    assert run(started, ti, try_number=2) == [first]
-    world.local.advance(10_000)
-    found = [] if kind is ReadSetJobKind.ACTIVATION else [first]  # what is active needs no job
-    assert [each["job_id"] for each in run(operator(world, kind, items), ti, try_number=3)] == found
-    assert set(processed(world, kind).values()) == {1}
-
-
-def test_a_retry_returns_the_ids_of_all_jobs_that_are_under_way(world: World, ti: TaskInstance) -> None:
-    read_sets = world.local.add_read_sets(world.store, 100, "ARCHIVED")
-    started = operator(world, ReadSetJobKind.ACTIVATION, read_sets, wait_for_completion=False)
-    first = run(started, ti)
-    assert len(first) == 5
-    assert sorted(run(started, ti, try_number=2)) == sorted(first)
-
-
-def test_the_retry_of_an_import_submits_exactly_the_sources_that_failed(fast: World) -> None:
-    bad = fast.sources[1]["sourceFiles"]["source1"]
-    fast.local.fail_read_sets([bad], "Torn")
-    ti = TaskInstance()
-    with pytest.raises(OmicsReadSetJobFailedError, match="Torn"):
-        run(operator(fast, ReadSetJobKind.IMPORT, fast.sources), ti)
-    fast.local.clear_faults()
-    first, second = run(operator(fast, ReadSetJobKind.IMPORT, fast.sources), ti, try_number=2)
-    assert [each["source"] for each in first["failed"]] == [bad]
-    job = fast.omics.get_read_set_import_job(sequenceStoreId=fast.store, id=second["job_id"])
-    assert [(each["sourceFiles"]["source1"], each["status"]) for each in job["sources"]] == [(bad, "FINISHED")]
-
-
-def test_other_runs_tasks_and_map_indexes_start_jobs_of_their_own(fast: World) -> None:
-    jobs = set()
-    for name, value in (("run_id", "a"), ("run_id", "b"), ("dag_id", "c"), ("task_id", "d"), ("map_index", 5)):
-        ti = TaskInstance()
-        setattr(ti, name, value)
-        jobs |= {each["job_id"] for each in run(operator(fast, ReadSetJobKind.EXPORT, fast.read_sets), ti)}
-    assert len(jobs) == 5
-
-
-def test_a_client_token_of_ones_own_joins_runs(fast: World) -> None:
-    jobs = set()
-    for run_id in ("a", "b"):
-        ti = TaskInstance()
-        ti.run_id = run_id
-        started = operator(fast, ReadSetJobKind.EXPORT, fast.read_sets, client_token="delivery 7")
-        jobs |= {each["job_id"] for each in run(started, ti)}
-    assert len(jobs) == 1
-
-
-def test_accept_partial_failure(fast: World, ti: TaskInstance) -> None:
-    fast.local.fail_read_sets(fast.read_sets[:1], "Torn")
-    started = operator(fast, ReadSetJobKind.EXPORT, fast.read_sets, accept_partial_failure=True)
-    (summary,) = run(started, ti)
-    assert [each["read_set_id"] for each in summary["failed"]] == fast.read_sets[:1]
-
-
-@pytest.mark.parametrize("timeout", [0.3, timedelta(seconds=0.3)], ids=str)
-def test_a_timeout_names_the_jobs_that_go_on(world: World, ti: TaskInstance, timeout: Any) -> None:
-    with pytest.raises(AirflowException, match="These jobs go on at AWS") as caught:
-        run(operator(world, ReadSetJobKind.EXPORT, world.read_sets, timeout=timeout), ti)
-    (job,) = world.omics.list_read_set_export_jobs(sequenceStoreId=world.store)["exportJobs"]
-    assert job["id"] in str(caught.value)
-
-
 # --- links
 
 
@@ -313,59 +156,6 @@ def test_links_are_there_while_the_task_runs_and_when_it_failed(
     ):
         assert link.format_link(**ti.xcoms[link.key]) == f"https://console.{domain}{url}"
         assert ti.xcoms.get(getattr(link, "xcom_key", "")) in (None, f"https://console.{domain}{url}")
-
-
-# --- killed
-
-
-def in_a_process(started: OmicsStartReadSetJobOperator, try_number: int) -> Any:
-    """Run an operator in a process of its own: a fork, as Airflow's workers are."""
-    process = get_context("fork").Process(target=run, args=(started, TaskInstance(), try_number))
-    process.start()
-    return process
-
-
-@pytest.mark.parametrize("force", [False, True], ids=["skipping", "forced"])
-@pytest.mark.parametrize(
-    ("operation", "number"),
-    [
-        ("before", 1),  # the first Start is on its way, and never answered
-        ("before", 2),
-        ("StartReadSetActivationJob", 1),  # right after so many were answered
-        ("StartReadSetActivationJob", 2),
-        ("StartReadSetActivationJob", 3),
-        ("GetReadSetActivationJob", 1),
-        ("GetReadSetActivationJob", 4),
-        ("GetReadSetActivationJob", 9),
-    ],
-    ids=str,
-)
-def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
-    world: World, force: bool, operation: str, number: int
-) -> None:
-    world.local.configure(job_seconds=0.3, max_concurrent_jobs={"activation": 2})
-    read_sets = world.local.add_read_sets(world.store, 50, "ARCHIVED")
-    started = operator(
-        world, ReadSetJobKind.ACTIVATION, read_sets, max_concurrent_jobs=2, force=force, botocore_config=ONE_TRY
-    )
-    if operation == "before":
-        operation = "StartReadSetActivationJob"
-        if number > 1:
-            world.local.add_fault(operation=operation, delay=0, times=number - 1)
-        world.local.add_fault(operation=operation, action="hang", times=1)
-
-    first = in_a_process(started, 1)
-    while first.is_alive() and world.local.call_counts().get(operation, 0) < number:
-        time.sleep(0.002)
-    first.kill()
-    first.join()
-    second = in_a_process(started, 2)
-    second.join(30)
-
-    assert second.exitcode == 0
-    assert processed(world, ReadSetJobKind.ACTIVATION) == dict.fromkeys(read_sets, 1)
-    jobs = world.omics.list_read_set_activation_jobs(sequenceStoreId=world.store)["activationJobs"]
-    assert [each["status"] for each in jobs] == ["COMPLETED"] * 3
 
 
 # --- arguments

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 from conftest import TaskInstance, World, wake
-from test_operators import fast, operator
+from starting import operator
 from test_readme import README
 from versions import TaskDeferred
 
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.wire import service_model
 
-__all__ = ["fast"]
 (POLICY,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
 ALLOWED = {statement["Sid"]: set(statement["Action"]) for statement in POLICY["Statement"]}
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
-import re
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from conftest import JOB_SECONDS, World, first_event
-from waiting import EXPORT, ONE_TRY, asked, gets, ids, run, threads, trigger, until
+from waiting import EXPORT, asked, gets, ids, run, threads, trigger, until
 
-from airflow_omics import events
-from airflow_omics.compat import AirflowException, AirflowFailException
-from airflow_omics.exceptions import OmicsRefusedError, OmicsTransientError
+from airflow_omics.exceptions import OmicsTransientError
 from airflow_omics.shared_poll import FEW, SharedPoll, Source, Wait
 
 
@@ -127,20 +122,6 @@ def test_the_next_round_is_due_within_the_interval(world: World) -> None:
     run(one_round())
 
 
-def test_the_last_to_leave_closes_the_client(world: World) -> None:
-    job_id = world.job(EXPORT, "COMPLETED")
-
-    async def keep_the_poll() -> Any:
-        waiting = asyncio.create_task(first_event(trigger(world, job_id)))
-        await asyncio.sleep(0)
-        (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
-        await waiting
-        return poll
-
-    poll = run(keep_the_poll())
-    assert "conn" not in vars(poll._job_poll.hook)
-
-
 def test_what_ended_is_not_asked_for_again(world: World) -> None:
     done, running = world.job(EXPORT, "COMPLETED"), world.start(EXPORT)
 
@@ -174,14 +155,17 @@ def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World
     slow = world.start(EXPORT)
     world.local.add_fault(operation="GetReadSetExportJob", delay=0.5)
 
-    async def leave_while_asked() -> list[str]:
+    async def leave_while_asked() -> SharedPoll:
         leaving = asyncio.create_task(first_event(trigger(world, slow)))
         await until(lambda: gets(world))
+        (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
+        assert "conn" in vars(poll._job_poll.hook)  # type: ignore[union-attr]
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        return threads()
+        assert threads() == ["airflow-omics-poll_0"]
+        return poll
 
-    assert run(leave_while_asked()) == ["airflow-omics-poll_0"]
+    assert "conn" not in vars(run(leave_while_asked())._job_poll.hook)
 
 
 def test_what_a_poll_logs_goes_to_no_tasks_log(world: World) -> None:
@@ -318,98 +302,3 @@ def test_a_list_whose_filter_is_not_applied_keeps_nobody_waiting(world: World) -
     wire = [{name: value for name, value in each.items() if name != "completionTime"} for each in wire]
     world.local.add_fault(operation="ListReadSetExportJobs", response={"exportJobs": wire})
     assert sorted(ids(run(first_event(trigger(world, *jobs))))) == sorted(jobs)
-
-
-# --- errors
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"error": "ThrottlingException", "rate": 0.4},
-        {"error": "InternalServerException", "times": 3},
-        {"action": "reset", "times": 3},
-        {"action": "garbage", "times": 3},
-        {"error": "ExpiredTokenException", "http_status": 403, "times": 2},
-        {"operation": "GetReadSetExportJob", "response": {"status": "PAUSED"}, "times": 2},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("count", [1, 6])
-def test_what_passes_by_itself_is_waited_out(world: World, fault: dict[str, Any], count: int) -> None:
-    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(count)]
-    world.local.add_fault(**fault)
-    assert sorted(ids(run(first_event(trigger(world, *jobs, botocore_config=ONE_TRY, poll_interval=0.1))))) == jobs
-
-
-def test_what_is_waited_out_stands_in_the_log_of_every_wait(world: World, logs: Callable[[], list[str]]) -> None:
-    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(5)]
-    world.local.add_fault(operation="ListReadSetExportJobs", error="InternalServerException", times=3)
-
-    async def both() -> Any:
-        waits = (trigger(world, *part, botocore_config=ONE_TRY, poll_interval=0.1) for part in (jobs[:2], jobs[2:]))
-        return await asyncio.gather(*(first_event(wait) for wait in waits))
-
-    run(both())
-    said = [line for line in logs() if "InternalServerException" in line and "Nothing is lost" in line]
-    assert len(said) == 2  # once an outage
-
-
-def test_without_permission_to_list_each_job_is_asked_for(world: World) -> None:
-    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
-    world.local.add_fault(operation="ListReadSetExportJobs", error="AccessDeniedException")
-    assert sorted(ids(run(first_event(trigger(world, *jobs))))) == jobs
-
-
-def test_a_refusal_ends_only_the_waits_concerned(world: World) -> None:
-    good, bad = [world.job(EXPORT, "COMPLETED") for _ in range(3)], "9999999999"
-
-    async def all_of_them() -> Any:
-        waits = [trigger(world, good[0]), trigger(world, bad), trigger(world, bad, good[1]), trigger(world, good[2])]
-        return await asyncio.gather(*(first_event(wait) for wait in waits))
-
-    first, refused, too, last = run(all_of_them())
-    assert [ids(first), ids(last)] == [[good[0]], [good[2]]]
-    for event in (refused, too):
-        with pytest.raises(OmicsRefusedError, match="GetReadSetExportJob for HealthOmics export job 9999999999"):
-            events.parse(event, EXPORT, world.store, [bad, good[1]])
-
-
-def test_expired_credentials_are_taken_up_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_id = world.job(EXPORT, "COMPLETED")
-    world.local.add_fault(error="ExpiredTokenException", http_status=403, access_key="local-healthomics")
-
-    async def renewed_while_waiting() -> Any:
-        waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=0.1)))
-        await until(lambda: asked(world, "Get") >= 2)
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(world.local.connection | {"login": "renewed"}))
-        return await waiting
-
-    assert ids(run(renewed_while_waiting())) == [job_id]
-
-
-def test_a_connection_that_makes_no_client_ends_the_wait(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", json.dumps({"conn_type": "aws", "extra": {"endpoint_url": "nowhere"}}))
-    event = run(first_event(trigger(world, "1234567890", aws_conn_id="nowhere", region_name="us-east-1")))
-    assert "'nowhere' makes no client" in event["message"]
-    monkeypatch.setenv("AIRFLOW_CONN_NO_REGION", json.dumps({"conn_type": "aws"}))
-    event = run(first_event(trigger(world, "1234567890", aws_conn_id="no_region", poll_interval=0.1)))
-    assert "NoRegionError" in event["message"]
-    lost = [each for each in caplog.records if "next comes" in each.getMessage()]
-    assert [bool(each.exc_info) for each in lost] == [True, True]  # and the third round ends the wait
-    assert re.fullmatch(
-        r"A round of Source\(.*aws_conn_id='no_region'.*\) failed; the next comes\.", lost[0].getMessage()
-    )
-    with pytest.raises(AirflowException) as caught:
-        events.parse(event, EXPORT, world.store, [])
-    assert not isinstance(caught.value, AirflowFailException)  # Airflow's retries decide, as in the other modes
-
-
-def test_an_outage_of_the_server_is_waited_out(local_healthomics: Any) -> None:
-    world = World(local_healthomics)
-    job_id = world.job(EXPORT, "COMPLETED")
-    world.local.add_fault(action="hang", times=1)
-    impatient = ONE_TRY | {"read_timeout": 0.3}
-    assert ids(run(first_event(trigger(world, job_id, botocore_config=impatient)))) == [job_id]

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import JOB_SECONDS, TaskInstance, World, first_event, through_triggerer, wake
+from conftest import JOB_SECONDS, ONE_TRY, TaskInstance, World, first_event, through_triggerer, wake
 from versions import AirflowSensorTimeout, TaskDeferred
-from waiting import EXPORT, ONE_TRY, asked, ids, run, trigger, until
+from waiting import EXPORT, asked, ids, run, trigger, until
 
 from airflow_omics import events
 from airflow_omics.compat import AirflowException, AirflowFailException

@@ -16,7 +16,6 @@ from airflow_omics.shared_poll import SharedPoll
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 EXPORT = ReadSetJobKind.EXPORT
-ONE_TRY = {"retries": {"total_max_attempts": 1}}
 
 
 def trigger(world: World, *job_ids: str, **arguments: Any) -> OmicsReadSetJobTrigger:

@@ -23,7 +23,7 @@ from airflow_omics.local.wire import error_codes
 
 TRANSIENT = ("ThrottlingException", "InternalServerException", "RequestTimeoutException")
 SHARE = float(os.environ.get("OMICS_FAULTS_SHARE", "1"))
-"""Of the usual number of waits; CI runs a few faults with fewer."""
+"""Of the usual number of waits."""
 REFUSALS = tuple(sorted(set(error_codes()) - _TRANSIENT_CODES))
 
 

@@ -1,0 +1,296 @@
+"""How local HealthOmics is spoken to: the wire, the limits, the faults and controls."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from conftest import BUCKET, JOB_SECONDS, ONE_TRY, ROLE, World
+from test_local import code
+
+from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.local import LocalHealthOmics
+from airflow_omics.local.wire import error_codes
+
+
+def control(local: LocalHealthOmics, name: str, **arguments: Any) -> Any:
+    """Call a control over HTTP."""
+    body = json.dumps(arguments).encode()
+    with urllib.request.urlopen(f"{local.endpoint_url}/_local/{name}", body) as response:
+        return json.load(response)
+
+
+# --- the wire
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"sources": [{"readSetId": "1234567890"}] * 101}, "length less than or equal to 100"),
+        ({"sources": []}, "length greater than or equal to 1"),
+        ({"sources": None}, "must not be null"),
+        ({"sources": [{"readSetId": "123456789x"}]}, "pattern: [0-9]+"),
+        ({"sources": [{}]}, "sources.1.member.readSetId"),
+        ({"destination": f"s3://{BUCKET}/prefix"}, "pattern: s3://"),
+        ({"roleArn": "HealthOmicsRoleWithALongName"}, "pattern: arn:"),
+        ({"clientToken": "t" * 128}, "less than or equal to 127"),
+    ],
+    ids=str,
+)
+def test_requests_are_checked_against_the_service_model(world: World, arguments: dict[str, Any], said: str) -> None:
+    lax = boto3.Session("key", "secret", region_name="us-east-1").client(
+        "omics",
+        endpoint_url=world.local.endpoint_url,
+        config=Config(inject_host_prefix=False, parameter_validation=False),
+    )
+    good = {"destination": f"s3://{BUCKET}/out/", "roleArn": ROLE, "sources": [{"readSetId": "1234567890"}]}
+    chosen = {name: value for name, value in (good | arguments).items() if value is not None}
+    with pytest.raises(ClientError) as caught:
+        lax.start_read_set_export_job(sequenceStoreId=world.store, **chosen)
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert said in str(caught.value)
+
+
+def test_an_enumeration_and_a_range_are_checked(world: World) -> None:
+    world.sources[0]["sourceFileType"] = "VCF"
+    with pytest.raises(ClientError, match=r"enum value set: \[FASTQ, BAM, CRAM, UBAM\]"):
+        world.start(ReadSetJobKind.IMPORT)
+    with pytest.raises(ClientError, match="less than or equal to 100"):
+        world.omics.list_read_sets(sequenceStoreId=world.store, maxResults=101)
+
+
+def test_an_operation_that_is_not_served_is_named(world: World) -> None:
+    with pytest.raises(ClientError, match="does not serve ListWorkflows") as caught:
+        world.omics.list_workflows()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 405
+    with pytest.raises(ClientError, match="serves omics, s3 and sts, not lambda"):
+        world.local.client("lambda").list_functions()
+
+
+@pytest.mark.parametrize(("error", "status"), error_codes().items(), ids=str)
+def test_every_error_of_the_model_has_its_shape_and_http_code(world: World, error: str, status: int) -> None:
+    world.local.add_fault(error=error, message="Why", times=5)
+    with pytest.raises(ClientError) as caught:
+        world.local.client("omics", **ONE_TRY).list_sequence_stores()
+    assert caught.value.response["Error"] == {"Code": error, "Message": "Why"}
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert type(caught.value).__name__ == error
+
+
+# --- limits
+
+
+@pytest.mark.parametrize("limit", [20, 3, None])
+def test_read_sets_per_job(world: World, limit: int | None) -> None:
+    world.local.configure(max_read_sets={"activation": limit})
+    sources = [{"readSetId": "1234567890"}] * 21
+    call = world.omics.start_read_set_activation_job
+    try:
+        if limit is None:
+            call(sequenceStoreId=world.store, sources=sources)
+        else:
+            assert code(call, sequenceStoreId=world.store, sources=sources[: limit + 1]) == "ValidationException"
+            call(sequenceStoreId=world.store, sources=sources[:limit])
+    finally:
+        world.local.configure(max_read_sets={"activation": 20})
+
+
+def test_concurrent_jobs_per_kind(world: World) -> None:
+    world.local.configure(max_concurrent_jobs={"export": 2})
+    for _ in range(2):
+        world.start(ReadSetJobKind.EXPORT)
+    with pytest.raises(ClientError) as caught:
+        world.start(ReadSetJobKind.EXPORT)
+    assert caught.value.response["Error"]["Code"] == "ServiceQuotaExceededException"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 402
+    world.start(ReadSetJobKind.IMPORT)
+    world.local.advance(JOB_SECONDS)
+    world.start(ReadSetJobKind.EXPORT)
+
+
+def test_calls_per_second_and_operation(world: World) -> None:
+    client = world.local.client("omics", **ONE_TRY)
+    world.local.configure(calls_per_second=5)
+    for _ in range(5):
+        client.list_read_sets(sequenceStoreId=world.store)
+    assert code(client.list_read_sets, sequenceStoreId=world.store) == "ThrottlingException"
+    client.list_read_set_export_jobs(sequenceStoreId=world.store)
+    world.local.configure(calls_per_second=None)
+    client.list_read_sets(sequenceStoreId=world.store)
+
+
+def test_a_client_token_starts_one_job(world: World) -> None:
+    first = world.start(ReadSetJobKind.EXPORT, clientToken="once")
+    assert world.start(ReadSetJobKind.EXPORT, clientToken="once") == first
+    assert world.start(ReadSetJobKind.EXPORT, clientToken="twice") != first
+    with pytest.raises(ClientError, match="ValidationException"):
+        world.start(ReadSetJobKind.EXPORT, world.read_sets[:1], clientToken="once")
+    world.local.configure(client_tokens=False)
+    assert world.start(ReadSetJobKind.EXPORT, clientToken="once") != first
+    world.local.configure(client_tokens=True)
+
+
+def test_the_real_services_limits_are_the_default() -> None:
+    with LocalHealthOmics() as local:
+        client = local.client("omics", **ONE_TRY)
+        store = client.create_sequence_store(name="mine")["id"]
+        arguments = {"sequenceStoreId": store, "sources": [{"readSetId": "1234567890"}]}
+        export = {"destination": f"s3://{BUCKET}/", "roleArn": ROLE}
+        for _ in range(5):
+            client.start_read_set_export_job(**arguments, **export)
+        assert code(client.start_read_set_export_job, **arguments, **export) == "ThrottlingException"
+        local.configure(calls_per_second=None)
+        assert code(client.start_read_set_export_job, **arguments, **export) == "ServiceQuotaExceededException"
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    for settings in ({"job_seconds": "5"}, {"job_seconds": None}, {"calls_per_second": -1}, {"max_read_sets": "x"}):
+        with pytest.raises(ValueError, match="expected a number from 0"):
+            LocalHealthOmics(**settings)
+    with pytest.raises(ValueError, match="there are job_seconds"):
+        LocalHealthOmics(jobs=3)
+    with pytest.raises(ValueError, match="there is no kind deletion"):
+        LocalHealthOmics(max_concurrent_jobs={"deletion": 1})
+
+
+def test_added_read_sets_have_a_status_that_there_is(world: World) -> None:
+    (added,) = world.local.add_read_sets(world.store, status="ARCHIVED")
+    metadata = world.omics.get_read_set_metadata(sequenceStoreId=world.store, id=added)
+    assert metadata["status"] == "ARCHIVED"
+    with pytest.raises(ValueError, match="expected one of ARCHIVED"):
+        world.local.add_read_sets(world.store, status="FROZEN")
+    with pytest.raises(LookupError):
+        world.local.add_read_sets("9999999999")
+
+
+def test_a_port_in_use_is_an_error(world: World) -> None:
+    port = int(world.local.endpoint_url.rsplit(":", 1)[1])
+    with pytest.raises(OSError, match=f"Port {port}"):
+        LocalHealthOmics(port=port).start()
+
+
+# --- faults and controls
+
+
+def test_faults_strike_by_rate_operation_key_and_number(world: World) -> None:
+    client = world.local.client("omics", **ONE_TRY)
+    world.local.add_fault(operation="GetSequenceStore", error="InternalServerException", rate=0.5)
+    failures = 0
+    for _ in range(60):
+        try:
+            client.get_sequence_store(id=world.store)
+        except ClientError:
+            failures += 1
+    assert 15 < failures < 45
+    client.list_sequence_stores()
+    world.local.clear_faults()
+    world.local.add_fault(error="AccessDeniedException", access_key="other")
+    client.get_sequence_store(id=world.store)
+
+
+def test_a_reset_a_hang_a_delay_and_garbage(world: World) -> None:
+    client = world.local.client("omics", read_timeout=0.3, **ONE_TRY)
+    world.local.add_fault(action="reset", times=1)
+    with pytest.raises(ConnectionClosedError):
+        client.list_sequence_stores()
+    world.local.add_fault(action="hang", times=1)
+    with pytest.raises(ReadTimeoutError):
+        client.list_sequence_stores()
+    world.local.add_fault(delay=0.05, times=1)
+    assert client.list_sequence_stores()["sequenceStores"]
+    world.local.add_fault(action="garbage", times=1)
+    assert "sequenceStores" not in client.list_sequence_stores()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {},
+        {"error": "ThrottlingException", "delay": 1},
+        {"error": "ThrotlingException"},
+        {"action": "explode"},
+        {"delay": 1, "rate": 2},
+        {"delay": 1, "times": 0},
+    ],
+    ids=str,
+)
+def test_a_fault_that_makes_no_sense_is_refused(world: World, fault: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"expected|exactly one"):
+        world.local.add_fault(**fault)
+    with pytest.raises(ValueError, match="no operation 'GetExportJob'"):
+        world.local.add_fault(operation="GetExportJob", error="X")
+
+
+def test_controls_over_http(world: World) -> None:
+    control(world.local, "configure", job_seconds=10)
+    control(world.local, "fail_read_sets", names=world.read_sets[:1], message="Torn")
+    job_id = world.start(ReadSetJobKind.EXPORT)
+    control(world.local, "advance", seconds=10)
+    job = world.omics.get_read_set_export_job(sequenceStoreId=world.store, id=job_id)
+    assert (job["status"], job["readSets"][0]["statusMessage"]) == ("COMPLETED_WITH_FAILURES", "Torn")
+    assert control(world.local, "archive_read_sets", ids=world.read_sets[:1]) == world.read_sets[:1]
+    running = world.start(ReadSetJobKind.EXPORT)
+    control(world.local, "cancel_job", job_id=running)
+    assert world.status(ReadSetJobKind.EXPORT, running) == "CANCELLING"
+    control(world.local, "add_fault", error="ThrottlingException", times=1)
+    assert control(world.local, "call_counts")["StartReadSetExportJob"] == 2
+    last = control(world.local, "calls")[-1]
+    assert last["operation"] == "GetReadSetExportJob"
+    assert last["parameters"] == {"sequenceStoreId": world.store, "id": running}
+    control(world.local, "clear_faults")
+    control(world.local, "reset")
+    assert world.omics.list_sequence_stores()["sequenceStores"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("explode", b"{}", "there are add_fault"),
+        ("advance", b"{}", "advance: missing a required argument: 'seconds'; it takes (seconds"),
+        ("advance", b"[]", "JSON object"),
+        ("cancel_job", b'{"job_id": "1"}', "There is no job 1"),
+        ("archive_read_sets", b'{"ids": "1234567890"}', "expected a list"),
+        ("archive_read_sets", b'{"ids": ["1234567890"]}', "no read set 1234567890"),
+    ],
+)
+def test_a_control_that_cannot_be_is_refused(world: World, name: str, body: bytes, said: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{world.local.endpoint_url}/_local/{name}", body)
+    assert caught.value.code == 400
+    assert said in json.load(caught.value)["message"]
+
+
+def test_a_job_that_is_over_cannot_be_cancelled(world: World) -> None:
+    with pytest.raises(ValueError, match="is over: COMPLETED"):
+        world.local.cancel_job(world.job(ReadSetJobKind.EXPORT, "COMPLETED"))
+
+
+def test_a_time_without_a_zone_is_utc(world: World) -> None:
+    world.start(ReadSetJobKind.IMPORT)
+    scope = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/omics/aws4_request"}
+    url = f"{world.local.endpoint_url}/sequencestore/{world.store}/importjobs"
+    body = json.dumps({"filter": {"createdAfter": "1970-01-01"}}).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, body, scope, method="POST")) as response:
+        assert len(json.load(response)["importJobs"]) == 1
+
+
+def test_it_ends_with_its_port_closed_and_hanging_requests_released(local_healthomics: LocalHealthOmics) -> None:
+    port = int(local_healthomics.endpoint_url.rsplit(":", 1)[1])
+    local_healthomics.add_fault(action="hang")
+    with ThreadPoolExecutor() as pool:
+        hanging = pool.submit(local_healthomics.client("omics", **ONE_TRY).list_sequence_stores)
+        while not local_healthomics.calls():
+            assert not hanging.done()
+        local_healthomics.stop()
+        assert isinstance(hanging.exception(timeout=10), ConnectionClosedError)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
