@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 UV := $(BIN)/uv --quiet --system-certs --no-config
+# Airflow takes twice as long to start where Python may not keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 AWSCLI := .venv-awscli/installed
 BENCHMARK := .venv-benchmark/installed
@@ -35,7 +37,7 @@ test: $(INSTALLED) $(AWSCLI)
 	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
 matrix: $(INSTALLED) $(AWSCLI)
-	$(BIN)/python scripts/matrix.py $(ARGS) $(PARALLEL)
+	$(BIN)/python scripts/matrix.py $(PARALLEL) $(ARGS)
 
 installed: $(INSTALLED)
 	$(BIN)/python -m pytest tests/installed $(ARGS)

@@ -46,7 +46,7 @@ QUICK = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--quick", action="store_true", help=f"of test_({'|'.join(QUICK)}).py what is not large, for one kind of job"
+        "--quick", action="store_true", help=f"of test_({'|'.join(QUICK)}).py what is not thorough, for one kind of job"
     )
 
 
@@ -54,8 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def is_quick(item: pytest.Item) -> bool:
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         is_first_kind = parameters.get("kind", ReadSetJobKind.EXPORT) in (ReadSetJobKind.EXPORT, "export")
-        is_small = item.get_closest_marker("large") is None
-        return is_first_kind and is_small and item.path.stem.removeprefix("test_") in QUICK
+        is_brief = item.get_closest_marker("thorough") is None
+        return is_first_kind and is_brief and item.path.stem.removeprefix("test_") in QUICK
 
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])

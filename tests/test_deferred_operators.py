@@ -188,6 +188,7 @@ def test_a_malformed_event_fails_the_task(world: World, ti: TaskInstance, event:
         wake(started, leave(started, ti), ti, event)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_killed_worker_leaves_every_read_set_to_exactly_one_job(world: World, number: int) -> None:
     world.local.configure(job_seconds=0.3, max_concurrent_jobs={"activation": 2})

@@ -195,6 +195,7 @@ def test_credentials_that_are_too_old_to_assume_a_role_are_taken_up_anew(
     assert hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id).status == "COMPLETED"
 
 
+@pytest.mark.thorough
 def test_calls_of_one_operation_are_spaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
     world.local.configure(calls_per_second=5)
@@ -216,6 +217,7 @@ def test_botocores_retries_take_their_turns_too(world: World, monkeypatch: pytes
     assert time.monotonic() - started > 2  # two at a time; the two retries, within a second, would not come last
 
 
+@pytest.mark.thorough
 def test_throttling_makes_calls_rarer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OMICS__CALLS_PER_SECOND", "1.9")
     hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})

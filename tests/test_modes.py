@@ -75,9 +75,9 @@ class Wait:
         return self.sensor.execute(context)
 
 
-@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+@pytest.mark.parametrize("many", [pytest.param(False, marks=pytest.mark.thorough), True], ids=["one", "many"])
 @pytest.mark.parametrize("timed_out", [False, True], ids=["in time", "timed out"])
-@pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("soft_fail", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["hard", "soft"])
 @pytest.mark.parametrize("status", [each for each in JobStatus if each is not JobStatus.SUBMITTED])
 def test_a_wait_ends_alike_in_all_modes(
     world: World, status: JobStatus, soft_fail: bool, timed_out: bool, many: bool

@@ -19,7 +19,7 @@ from airflow_omics.operators import OmicsStartReadSetJobOperator
 # --- failures and retries
 
 
-@pytest.mark.large
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION], ids=str)
 def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind: ReadSetJobKind) -> None:
     status = "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
@@ -139,6 +139,7 @@ def in_a_process(started: OmicsStartReadSetJobOperator, try_number: int) -> Any:
     return process
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("force", [False, True], ids=["skipping", "forced"])
 @pytest.mark.parametrize(
     ("operation", "number"),

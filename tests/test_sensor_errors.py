@@ -17,7 +17,7 @@ from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 
 
-@pytest.mark.large
+@pytest.mark.thorough
 def test_a_long_list_is_seen_whole_in_spite_of_throttling(world: World, ti: TaskInstance) -> None:
     jobs = [world.job(ReadSetJobKind.EXPORT, "COMPLETED") for _ in range(20)]
     world.local.add_fault(operation="GetReadSetExportJob", error="ThrottlingException", rate=0.3)
@@ -43,7 +43,7 @@ def test_a_look_at_a_list_is_given_up_in_an_outage(world: World, ti: TaskInstanc
     assert world.local.call_counts()["GetReadSetExportJob"] == 3
 
 
-@pytest.mark.large
+@pytest.mark.thorough
 def test_250_jobs_are_not_250_calls_a_look(world: World, ti: TaskInstance) -> None:
     jobs = [world.start(ReadSetJobKind.EXPORT, world.read_sets[:1]) for _ in range(250)]
     sensor = world.sensor(ReadSetJobKind.EXPORT, jobs)
@@ -161,6 +161,7 @@ def test_a_job_of_another_kind_or_store_is_not_found(world: World, ti: TaskInsta
         run(world.sensor(ReadSetJobKind.EXPORT, job_id, sequence_store_id="9999999999"), ti)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_job_may_be_found_only_some_time_after_its_start(
     world: World, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, deferrable: bool

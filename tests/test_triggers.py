@@ -160,6 +160,7 @@ def test_a_missing_or_malformed_event_fails_the_task(world: World, event: Any) -
     fails(world, world.start(EXPORT), event)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "changes",
     [
