@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from conftest import JOB_SECONDS, World, first_event
 from waiting import EXPORT, asked, gets, ids, run, threads, trigger, until
 
 from airflow_omics.exceptions import OmicsTransientError
-from airflow_omics.shared_poll import FEW, SharedPoll, Source, Wait
+from airflow_omics.shared_poll import FEW, ROUNDS_LOST, SharedPoll, Source, Wait
 
 
 def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
@@ -159,10 +160,10 @@ def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World
         leaving = asyncio.create_task(first_event(trigger(world, slow)))
         await until(lambda: gets(world))
         (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
+        assert threads() == ["airflow-omics-poll_0"]
         assert "conn" in vars(poll._job_poll.hook)  # type: ignore[union-attr]
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        assert threads() == ["airflow-omics-poll_0"]
         return poll
 
     assert "conn" not in vars(run(leave_while_asked())._job_poll.hook)
@@ -272,9 +273,58 @@ def test_leaving_one_by_one_leaves_nothing_behind(world: World) -> None:
 def test_after_slow_lists_there_is_time_for_what_they_found(world: World) -> None:
     jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
     world.local.add_fault(operation="ListReadSetExportJobs", delay=1)
-    world.local.add_fault(operation="GetReadSetExportJob", delay=0.2)
+    world.local.add_fault(operation="GetReadSetExportJob", delay=0.1)
     assert sorted(ids(run(first_event(trigger(world, *jobs, poll_interval=0.1))))) == jobs
     assert asked(world, "List") == 2  # one round; a second one would list again
+
+
+def test_a_round_that_takes_too_long_says_what_it_did_not_ask_for(world: World) -> None:
+    jobs = [world.start(EXPORT) for _ in range(FEW)]
+
+    async def ask() -> list[str]:
+        poll, wait = (
+            SharedPoll.of(replace(SOURCE, sequence_store_id=world.store, aws_conn_id="aws_default")),
+            Wait(jobs, 600),
+        )
+        poll.join(wait)
+        left = await asyncio.to_thread(poll._ask, jobs, 0)
+        poll.leave(wait)
+        return left
+
+    assert run(ask()) == jobs[1:]
+
+
+def test_aws_is_asked_as_the_waits_say(world: World) -> None:
+    source = Source(EXPORT, world.store, "aws_default", "eu-west-3", False, '{"read_timeout": 5}')
+
+    async def connect() -> Any:
+        poll, wait = SharedPoll.of(source), Wait([], 600)
+        poll.join(wait)
+        connected = poll._connect()
+        poll.leave(wait)
+        return connected
+
+    connected = run(connect())
+    assert (connected.kind, connected.sequence_store_id) == (EXPORT, world.store)
+    hook = connected.hook
+    assert (hook.aws_conn_id, hook.region_name, hook.verify) == ("aws_default", "eu-west-3", False)
+    assert hook.conn.meta.config.read_timeout == 5
+
+
+def test_only_rounds_in_a_row_count_as_lost(world: World) -> None:
+    job_id = world.start(EXPORT)
+
+    async def one_round() -> None:
+        waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=0.1)))
+        await asyncio.sleep(0)
+        (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
+        poll._rounds_lost = ROUNDS_LOST - 1
+        await until(lambda: len(gets(world)) == 2)
+        assert poll._rounds_lost == 0
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    run(one_round())
 
 
 def test_jobs_that_are_being_cancelled_are_listed_too(world: World) -> None:
