@@ -150,7 +150,7 @@ class SharedPoll:
 
     def _retire(self) -> None:
         """Let no more waits join."""
-        polls = self._polls.get(self._loop, {})
+        polls = self._polls[self._loop]
         if polls.get(self._source) is self:
             del polls[self._source]
 
@@ -163,8 +163,10 @@ class SharedPoll:
                 if job_ids := self._choose():
                     await self._round(job_ids)
                 next_due = min(self._due.values(), default=self._loop.time() + 60)
+                # Not asyncio.wait_for, which in Python 3.11 may take no notice of being cancelled.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._joined.wait(), max(next_due - self._loop.time(), 0))
+                    async with asyncio.timeout_at(next_due):
+                        await self._joined.wait()
         except Exception as error:  # a bug; nobody may wait for ever because of it
             log.exception("The shared poll of %s ended", shown(self._source))
             self._retire()

@@ -114,8 +114,9 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         del source  # thousands may wait
         poll.join(wait)
         try:
-            waiting = self._wait(wait)
-            event = await (waiting if seconds is None else asyncio.wait_for(waiting, seconds))
+            # Not asyncio.wait_for, here and below: in Python 3.11 it may take no notice of being cancelled.
+            async with asyncio.timeout(seconds):
+                event = await self._wait(wait)
         except TimeoutError:
             event = events.due()
         finally:
@@ -132,7 +133,8 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         linger: float | None = None
         while len(jobs) < len(wait.job_ids) or not jobs:
             try:
-                await (wait.listen() if linger is None else asyncio.wait_for(wait.listen(), linger))
+                async with asyncio.timeout(linger):
+                    await wait.listen()
             except TimeoutError:
                 break
             for news in wait.take_news():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 from contextvars import ContextVar
@@ -10,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import JOB_SECONDS, World, first_event
+from conftest import JOB_SECONDS, ONE_TRY, PATIENCE, World, first_event
 from waiting import EXPORT, asked, gets, ids, run, threads, trigger, until
 
 from airflow_omics.exceptions import OmicsTransientError
@@ -35,7 +36,7 @@ def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
     asyncio.run(tell_and_listen())
 
 
-SOURCE = Source(EXPORT, "1234567890", None, None, None, "{}")
+SOURCE = Source(EXPORT, "1234567890", "aws_default", None, None, "{}")
 
 
 def test_what_is_asked_for_in_a_round() -> None:
@@ -278,20 +279,66 @@ def test_after_slow_lists_there_is_time_for_what_they_found(world: World) -> Non
     assert asked(world, "List") == 2  # one round; a second one would list again
 
 
-def test_a_round_that_takes_too_long_says_what_it_did_not_ask_for(world: World) -> None:
+def test_a_round_tells_what_it_had_no_time_for(world: World) -> None:
     jobs = [world.start(EXPORT) for _ in range(FEW)]
+    source = replace(SOURCE, sequence_store_id=world.store, botocore_config=json.dumps(ONE_TRY))
 
-    async def ask() -> list[str]:
-        poll, wait = (
-            SharedPoll.of(replace(SOURCE, sequence_store_id=world.store, aws_conn_id="aws_default")),
-            Wait(jobs, 600),
-        )
+    async def ask(seconds: float) -> list[str]:
+        poll, wait = SharedPoll.of(source), Wait(jobs, 600)
         poll.join(wait)
-        left = await asyncio.to_thread(poll._ask, jobs, 0)
+        poll._task.cancel()  # only this asks
+        left = await asyncio.to_thread(poll._ask, jobs, seconds)
         poll.leave(wait)
         return left
 
-    assert run(ask()) == jobs[1:]
+    assert run(ask(0)) == jobs[1:]
+    world.local.add_fault(error="ThrottlingException", path_contains=jobs[0], times=1)
+    assert run(ask(60)) == []
+    assert gets(world) == [jobs[0], *jobs, jobs[0]]
+
+
+def test_a_poll_with_nothing_to_ask_goes_on(world: World) -> None:
+    async def join_with_nothing() -> None:
+        poll, nothing, something = SharedPoll.of(SOURCE), Wait([], 600), Wait(["1234567890"], 600)
+        poll.join(nothing)
+        await until(lambda: poll._joined._waiters)  # type: ignore[attr-defined]
+        poll.join(something)
+        await something.listen()
+        poll.leave(something)
+        poll.leave(nothing)
+
+    run(join_with_nothing())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_poll_ends_whenever_it_is_left(turns: int) -> None:
+    async def leave_after_another_joined() -> None:
+        poll, first, second = SharedPoll.of(SOURCE), Wait([], 600), Wait([], 600)
+        poll.join(first)
+        await until(lambda: poll._joined._waiters)  # type: ignore[attr-defined]
+        poll.join(second)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        poll.leave(first)
+        poll.leave(second)
+
+    run(leave_after_another_joined())
+
+
+def test_a_round_begins_after_those_who_come_together_but_waits_no_longer() -> None:
+    async def keep_joining() -> None:
+        poll, wait = SharedPoll.of(SOURCE), Wait([], 600)
+        poll.join(wait)
+        gathering = asyncio.create_task(poll._gather())
+        await asyncio.sleep(0)
+        assert not gathering.done()
+        async with asyncio.timeout(PATIENCE):
+            while not gathering.done():
+                poll._joined.set()
+                await asyncio.sleep(0)
+        poll.leave(wait)
+
+    run(keep_joining())
 
 
 def test_aws_is_asked_as_the_waits_say(world: World) -> None:
