@@ -156,6 +156,11 @@ RENEW = "The connection is read anew; renew its credentials."
             "GetReadSetExportJob for a job was answered with ThrottlingException: Less X.",
         ),
         (
+            client_error("InternalServerException", 500, message="Broken X."),
+            OmicsTransientError,
+            "GetReadSetExportJob for a job was answered with InternalServerException: Broken X.",
+        ),
+        (
             ConnectTimeoutError(endpoint_url="https://example"),
             OmicsTransientError,
             "GetReadSetExportJob for a job failed: ConnectTimeoutError: Connect timeout on endpoint URL: "
