@@ -162,7 +162,7 @@ class SharedPoll:
                 await self._gather()
                 if job_ids := self._choose():
                     await self._round(job_ids)
-                next_due = min(self._due.values(), default=self._loop.time() + 60)
+                next_due = min(self._due.values(), default=None)
                 # Not asyncio.wait_for, which in Python 3.11 may take no notice of being cancelled.
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(next_due):

@@ -165,6 +165,7 @@ def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World
         assert "conn" in vars(poll._job_poll.hook)  # type: ignore[union-attr]
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
+        assert threads() == ["airflow-omics-poll_0"]
         return poll
 
     assert "conn" not in vars(run(leave_while_asked())._job_poll.hook)
