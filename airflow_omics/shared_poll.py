@@ -120,8 +120,8 @@ class SharedPoll:
     def join(self, wait: Wait) -> None:
         """Have a wait's jobs asked for until it leaves."""
         if wait.interval < self._interval:
-            latest = self._loop.time() + wait.interval
-            self._due = {job_id: min(due, latest) for job_id, due in self._due.items()}
+            latest = self._loop.time() + wait.interval  # but for what is being asked for, whose round says it
+            self._due = {job_id: due if due == math.inf else min(due, latest) for job_id, due in self._due.items()}
         self._waits.add(wait)
         self._intervals[wait.interval] += 1
         for job_id in wait.job_ids:
@@ -163,7 +163,6 @@ class SharedPoll:
                 if job_ids := self._choose():
                     await self._round(job_ids)
                 next_due = min(self._due.values(), default=None)
-                # Not asyncio.wait_for, which in Python 3.11 may take no notice of being cancelled.
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(next_due):
                         await self._joined.wait()

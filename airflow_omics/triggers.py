@@ -114,7 +114,6 @@ class OmicsReadSetJobTrigger(BaseTrigger):
         del source  # thousands may wait
         poll.join(wait)
         try:
-            # Not asyncio.wait_for, here and below: in Python 3.11 it may take no notice of being cancelled.
             async with asyncio.timeout(seconds):
                 event = await self._wait(wait)
         except TimeoutError:

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import pytest
-from conftest import ONE_TRY, TaskInstance, World, first_event, through_triggerer, wake
+from conftest import ONE_TRY, PATIENCE, TaskInstance, World, first_event, through_triggerer, wake
 from starting import operator, processed
 from versions import TaskDeferred
 
@@ -92,7 +92,7 @@ def test_without_waiting_the_task_leaves_until_all_are_started(world: World, ti:
 def test_room_that_others_take_is_waited_for(world: World, ti: TaskInstance) -> None:
     world.local.configure(max_concurrent_jobs={"export": 1})
     other = world.start(EXPORT, world.read_sets[:1])
-    started = deferrable(world, EXPORT, world.read_sets, botocore_config=ONE_TRY)
+    started = deferrable(world, EXPORT, world.read_sets, botocore_config=ONE_TRY, timeout=PATIENCE)
     deferred = leave(started, ti)
     assert deferred.trigger.serialize()[1]["job_ids"] == []
     assert deferred.trigger.fire_after >= time.time() + 5

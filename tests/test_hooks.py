@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from conftest import TaskInstance, World
+from conftest import ONE_TRY, TaskInstance, World
 
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import PAGE_TRIES, OmicsHook
@@ -133,7 +133,7 @@ def test_errors_that_are_no_answer_of_aws_are_told_apart(
     world: World, monkeypatch: pytest.MonkeyPatch, connect: Callable[..., None]
 ) -> None:
     def ask() -> None:
-        once = {"retries": {"total_max_attempts": 1}, "connect_timeout": 1}
+        once = {**ONE_TRY, "connect_timeout": 1}
         OmicsHook(config=once).get_read_set_job(ReadSetJobKind.EXPORT, STORE, JOB)
 
     connect(region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
@@ -200,7 +200,7 @@ def test_calls_of_one_operation_are_spaced(world: World, monkeypatch: pytest.Mon
     job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
     world.local.configure(calls_per_second=5)
     monkeypatch.setenv("AIRFLOW__OMICS__CALLS_PER_SECOND", "4")
-    hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
+    hook = OmicsHook(config=ONE_TRY)
     for _ in range(7):
         hook.get_read_set_export_job(world.store, job_id)  # none is throttled
 
@@ -220,7 +220,7 @@ def test_botocores_retries_take_their_turns_too(world: World, monkeypatch: pytes
 @pytest.mark.thorough
 def test_throttling_makes_calls_rarer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OMICS__CALLS_PER_SECOND", "1.9")
-    hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
+    hook = OmicsHook(config=ONE_TRY)
     world.local.add_fault(operation="GetReadSetImportJob", error="ThrottlingException")
     started = time.monotonic()
     for _ in range(3):
@@ -238,7 +238,7 @@ def test_turns_get_up_to_four_times_as_rare() -> None:
 
 
 def test_a_page_that_is_throttled_is_not_given_up_at_once(world: World) -> None:
-    hook = OmicsHook(config={"retries": {"total_max_attempts": 1}})
+    hook = OmicsHook(config=ONE_TRY)
     wanted = world.local.add_read_sets(world.store, 250)
     world.local.add_fault(operation="ListReadSets", error="ThrottlingException", times=PAGE_TRIES - 1)
     assert hook.find_active_read_sets(world.store, wanted) == set(wanted)

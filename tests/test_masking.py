@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from conftest import TaskInstance, World, connection, first_event
+from conftest import ONE_TRY, TaskInstance, World, connection, first_event
 from moto.sts.models import sts_backends
 from secret_search import SECRET, secrets_in
 
@@ -26,7 +26,7 @@ from airflow_omics.shared_poll import Source
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 EXPORT, JOB = ReadSetJobKind.EXPORT, "2345678901"
-ONCE = {"retries": {"total_max_attempts": 1}, "connect_timeout": 1}
+ONCE = {**ONE_TRY, "connect_timeout": 1}
 ROLE = "arn:aws:iam::123456789012:role/reader"
 CANONICAL = (
     "The request signature we calculated does not match the signature you provided. The Canonical String for this "

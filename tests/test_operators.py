@@ -83,7 +83,8 @@ def test_somebody_elses_jobs_take_the_whole_quota_for_a_while(world: World, ti: 
 
     with ThreadPoolExecutor() as pool:
         made_room = pool.submit(make_room_when_it_was_needed)
-        (summary,) = run(operator(world, ReadSetJobKind.EXPORT, world.read_sets, botocore_config=ONE_TRY), ti)
+        started = operator(world, ReadSetJobKind.EXPORT, world.read_sets, botocore_config=ONE_TRY, timeout=PATIENCE)
+        (summary,) = run(started, ti)
         made_room.result()
     assert summary["job_id"] not in others
     assert summary["finished"] == world.read_sets

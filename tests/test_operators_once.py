@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import pytest
-from conftest import ONE_TRY, TaskInstance, World
+from conftest import ONE_TRY, PATIENCE, TaskInstance, World
 from starting import operator, processed, run
 
 from airflow_omics.compat import AirflowException
@@ -175,7 +175,7 @@ def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
     first.kill()
     first.join()
     second = in_a_process(started, 2)
-    second.join(30)
+    second.join(PATIENCE)
 
     assert second.exitcode == 0
     assert processed(world, ReadSetJobKind.ACTIVATION) == dict.fromkeys(read_sets, 1)

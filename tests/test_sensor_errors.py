@@ -1,4 +1,4 @@
-"""What errors, lags and odd answers of AWS do to a wait, in poke and in reschedule mode."""
+"""What errors, lags and odd answers of AWS do to a sensor's wait."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
         log = logging.getLogger("airflow_omics.shared_poll")
         log.addHandler(handler)
         try:
-            result = await main
+            async with asyncio.timeout(2 * PATIENCE):
+                result = await main
         finally:
             log.removeHandler(handler)
         assert not errors
@@ -62,7 +63,7 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
         return result
 
     result = asyncio.run(checked())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while threads():
         assert time.monotonic() < deadline
         time.sleep(0.01)

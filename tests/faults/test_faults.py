@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +21,6 @@ from airflow_omics.local import LocalHealthOmics
 from airflow_omics.local.wire import error_codes
 
 TRANSIENT = ("ThrottlingException", "InternalServerException", "RequestTimeoutException")
-SHARE = float(os.environ.get("OMICS_FAULTS_SHARE", "1"))
-"""Of the usual number of waits."""
 REFUSALS = tuple(sorted(set(error_codes()) - _TRANSIENT_CODES))
 
 
@@ -204,7 +201,7 @@ def test_every_wait_ends_as_its_job_does(
     began = time.monotonic()
     world = World(local)
     fault.prepare(world)
-    scene = Scene(airflow, world, fault.refusals, fault.share * SHARE)
+    scene = Scene(airflow, world, fault.refusals, fault.share)
     scene.begin()
     fault.begin(scene)
     scene.go(fault.midway)
