@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 UV := $(BIN)/uv --quiet --system-certs --no-config
-# Airflow takes twice as long to start where Python may not keep what it compiled.
+# Airflow takes long to start where Python may not keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 AWSCLI := .venv-awscli/installed

@@ -145,7 +145,9 @@ def run_suite(name: str, arguments: list[str]) -> Result:
             check=False,
         ).returncode
     if not report.exists():
-        return Result(versions, Counter(), set(), time.monotonic() - began, f"pytest ended with {code}; see {log}")
+        return Result(
+            versions, Counter(), set(), time.monotonic() - began, f"pytest ended with {code}; see .matrix/{log.name}"
+        )
     counts, notes = Counter[str](), set[str]()
     for case in ET.parse(report).iter("testcase"):
         outcomes = {each.tag: each.get("message", "") for each in case if each.tag in ("error", "failure", "skipped")}

@@ -51,6 +51,16 @@ BUCKET = "airflow-omics-tests"
 JOB_SECONDS = 1000
 ONE_TRY = {"retries": {"total_max_attempts": 1}}
 """A configuration of botocore's: no retries of its own."""
+FAULTS_THAT_PASS: list[dict[str, Any]] = [
+    {"error": "ThrottlingException"},
+    {"error": "InternalServerException"},
+    {"error": "RequestTimeoutException"},
+    {"error": "ServiceUnavailable", "http_status": 503},
+    {"error": "ExpiredTokenException", "http_status": 403},
+    {"action": "reset"},
+    {"action": "garbage"},
+]
+"""What is waited out, as :meth:`LocalHealthOmics.add_fault` takes it."""
 PATIENCE = float(os.environ.get("TESTS_PATIENCE", "60"))
 """Seconds after which what has not come will never come; less in scripts/mutation.py, where much never comes."""
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import TaskInstance, World
+from conftest import FAULTS_THAT_PASS, ONE_TRY, TaskInstance, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +16,6 @@ from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 STORE, JOB = "1234567890", "2345678901"
 SUCCESS = {JobStatus.COMPLETED}
 FAILURE = {JobStatus.FAILED, JobStatus.COMPLETED_WITH_FAILURES, JobStatus.CANCELLED}
-TRANSIENT = [
-    {"error": "ThrottlingException"},
-    {"error": "InternalServerException"},
-    {"error": "RequestTimeoutException"},
-    {"action": "garbage"},
-    {"action": "reset"},
-]
 
 unknown_statuses = st.text(min_size=1).filter(lambda text: text not in list(JobStatus))
 statuses = st.one_of(st.sampled_from(list(JobStatus)).map(str), unknown_statuses)
@@ -86,7 +79,7 @@ def example(world: World) -> dict[ReadSetJobKind, str]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(ReadSetJobKind),
-    history=st.lists(st.one_of(statuses, st.sampled_from(TRANSIENT)), min_size=1, max_size=8),
+    history=st.lists(st.one_of(statuses, st.sampled_from(FAULTS_THAT_PASS)), min_size=1, max_size=8),
     accept=st.booleans(),
 )
 def test_a_wait_ends_with_the_first_status_that_is_over_and_as_it_says(
@@ -117,9 +110,8 @@ def test_a_wait_ends_with_the_first_status_that_is_over_and_as_it_says(
 @pytest.fixture
 def sensors(world: World, example: dict[ReadSetJobKind, str]) -> dict[tuple[ReadSetJobKind, bool], Any]:
     """Sensors that keep their client from one history to the next."""
-    once = {"retries": {"total_max_attempts": 1}}
     return {
-        (kind, accept): world.sensor(kind, job_id, mode="poke", accept_partial_failure=accept, botocore_config=once)
+        (kind, accept): world.sensor(kind, job_id, mode="poke", accept_partial_failure=accept, botocore_config=ONE_TRY)
         for kind, job_id in example.items()
         for accept in (False, True)
     }

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import BUCKET, JOB_SECONDS, ONE_TRY, PATIENCE, ROLE, TaskInstance, World
+from conftest import BUCKET, FAULTS_THAT_PASS, JOB_SECONDS, ONE_TRY, PATIENCE, ROLE, TaskInstance, World
 from starting import DESTINATION, OPERATORS, operator, processed, run
 
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError
@@ -90,17 +90,7 @@ def test_somebody_elses_jobs_take_the_whole_quota_for_a_while(world: World, ti: 
     assert summary["finished"] == world.read_sets
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"error": "ThrottlingException"},
-        {"error": "InternalServerException"},
-        {"error": "RequestTimeoutException"},
-        {"action": "reset"},
-        {"action": "garbage"},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("fault", FAULTS_THAT_PASS, ids=str)
 def test_transient_errors_are_waited_out_and_start_nothing_twice(
     fast: World, ti: TaskInstance, kind: ReadSetJobKind, fault: dict[str, Any]
 ) -> None:

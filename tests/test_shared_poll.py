@@ -1,21 +1,22 @@
-"""The poll that waits share, by what is asked of AWS and what is told; errors are in test_shared_poll_errors.py."""
+"""The poll that waits share, by itself: who joins and leaves, what a round is about."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
-from contextvars import ContextVar
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import JOB_SECONDS, ONE_TRY, PATIENCE, World, first_event
-from waiting import EXPORT, asked, gets, ids, run, threads, trigger, until
+from conftest import ONE_TRY, PATIENCE, World
+from waiting import EXPORT, gets, run, until
 
 from airflow_omics.exceptions import OmicsTransientError
-from airflow_omics.shared_poll import FEW, ROUNDS_LOST, SharedPoll, Source, Wait
+from airflow_omics.shared_poll import FEW, LONGEST_GATHERING, SharedPoll, Source, Wait
+
+SOURCE = Source(EXPORT, "1234567890", "aws_default", None, None, "{}")
 
 
 def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
@@ -34,9 +35,6 @@ def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
         assert wait.take_news() == news[2:]
 
     asyncio.run(tell_and_listen())
-
-
-SOURCE = Source(EXPORT, "1234567890", "aws_default", None, None, "{}")
 
 
 def test_what_is_asked_for_in_a_round() -> None:
@@ -58,20 +56,6 @@ def test_what_is_asked_for_in_a_round() -> None:
         poll.leave(wait)
 
     run(choose())
-
-
-def test_waits_that_begin_one_after_the_other_are_asked_for_together(world: World) -> None:
-    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(FEW + 2)]
-
-    async def one_after_the_other() -> None:
-        waiting = []
-        for job_id in jobs:
-            waiting.append(asyncio.create_task(first_event(trigger(world, job_id))))
-            await asyncio.sleep(0.02)
-        await asyncio.gather(*waiting)
-
-    run(one_after_the_other())
-    assert asked(world, "List") == 2
 
 
 def test_a_bug_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
@@ -108,176 +92,6 @@ def test_who_leaves_takes_along_what_only_he_waited_for() -> None:
         assert (poll._interval, poll._by_job, poll._due) == (60, {}, {})
 
     run(join_and_leave())
-
-
-def test_the_next_round_is_due_within_the_interval(world: World) -> None:
-    job_id = world.start(EXPORT)
-
-    async def one_round() -> None:
-        waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=600)))
-        await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        (poll,) = SharedPoll._polls[loop].values()
-        await until(lambda: 0 < poll._due[job_id] < math.inf)
-        assert 500 < poll._due[job_id] - loop.time() <= 600
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-
-    run(one_round())
-
-
-def test_what_ended_is_not_asked_for_again(world: World) -> None:
-    done, running = world.job(EXPORT, "COMPLETED"), world.start(EXPORT)
-
-    async def a_few_rounds() -> None:
-        waiting = asyncio.create_task(first_event(trigger(world, done, running, poll_interval=0.1)))
-        await until(lambda: gets(world).count(running) == 4)
-        assert gets(world).count(done) == 1
-        world.end(running, "COMPLETED")
-        await waiting
-
-    run(a_few_rounds())
-
-
-def test_a_shorter_interval_makes_nothing_due_at_once(world: World) -> None:
-    jobs = [world.start(EXPORT) for _ in range(3)]
-
-    async def one_after_the_other() -> None:
-        waiting = []
-        for number, job_id in enumerate(jobs):
-            waiting.append(asyncio.create_task(first_event(trigger(world, job_id, poll_interval=600 - number))))
-            await until(lambda: len(gets(world)) > number)  # noqa: B023 - awaited here
-        assert gets(world) == jobs
-        for each in waiting:
-            each.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-
-    run(one_after_the_other())
-
-
-def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World) -> None:
-    slow = world.start(EXPORT)
-    world.local.add_fault(operation="GetReadSetExportJob", delay=2)
-
-    async def leave_while_asked() -> SharedPoll:
-        leaving = asyncio.create_task(first_event(trigger(world, slow)))
-        await until(lambda: gets(world))
-        (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
-        assert "conn" in vars(poll._job_poll.hook)  # type: ignore[union-attr]
-        leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
-        assert threads() == ["airflow-omics-poll_0"]
-        return poll
-
-    assert "conn" not in vars(run(leave_while_asked())._job_poll.hook)
-
-
-def test_what_a_poll_logs_goes_to_no_tasks_log(world: World) -> None:
-    task: ContextVar[str] = ContextVar("task")
-    logged_by: list[str | None] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            logged_by.append(task.get(None))
-
-    async def as_a_task() -> None:
-        task.set("first")
-        await first_event(trigger(world, *jobs))
-
-    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
-    world.local.add_fault(operation="ListReadSetExportJobs", error="AccessDeniedException")
-    log, handler = logging.getLogger("airflow_omics.shared_poll"), Handler()
-    log.addHandler(handler)
-    try:
-        run(as_a_task())
-    finally:
-        log.removeHandler(handler)
-    assert set(logged_by) == {None}
-
-
-def test_waits_share_a_few_calls_a_round_and_each_ending_is_fetched_once(world: World) -> None:
-    jobs = [world.start(EXPORT, world.read_sets[:1]) for _ in range(250)]
-
-    async def all_of_them() -> list[Any]:
-        waiting = [asyncio.create_task(first_event(trigger(world, job_id, poll_interval=60))) for job_id in jobs]
-        await until(lambda: asked(world, "ListReadSetExportJobs") >= 4)
-        await asyncio.sleep(0.2)
-        assert asked(world, "Get") == 0
-        assert asked(world, "ListReadSetExportJobs") == 4  # one for IN_PROGRESS, three pages of SUBMITTED
-        world.local.advance(JOB_SECONDS)
-        more = asyncio.create_task(first_event(trigger(world, *jobs[:5])))
-        return await asyncio.gather(*waiting, more)
-
-    told = run(all_of_them())
-    assert [ids(event) for event in told[:-1]] == [[job_id] for job_id in jobs]
-    assert asked(world, "Get") <= len(jobs) + 5
-
-
-def test_what_joins_later_is_asked_for_at_once_and_a_shorter_interval_is_shared(world: World) -> None:
-    first, second = world.start(EXPORT), world.start(EXPORT)
-
-    async def staggered() -> None:
-        slow = asyncio.create_task(first_event(trigger(world, first, poll_interval=600)))
-        await until(lambda: asked(world, "Get") == 1)
-        fast = asyncio.create_task(first_event(trigger(world, second, poll_interval=0.3)))
-        await until(lambda: asked(world, "Get") >= 2)
-        assert world.local.calls()[-1]["parameters"]["id"] == second
-        world.end(second, "COMPLETED")
-        await fast
-        again = asyncio.create_task(first_event(trigger(world, first, poll_interval=0.3)))
-        assert ids(await slow) == ids(await again) == [first]
-
-    run(staggered())
-
-
-def test_what_joins_during_a_round_is_asked_for_after_it(world: World) -> None:
-    done, slow = world.job(EXPORT, "COMPLETED"), world.job(EXPORT, "COMPLETED")
-    world.local.add_fault(operation="GetReadSetExportJob", delay=0.5, path_contains=slow)
-
-    async def again_and_again() -> Any:
-        other = asyncio.create_task(first_event(trigger(world, slow, poll_interval=600)))
-        told = [await first_event(trigger(world, done, poll_interval=600)) for _ in range(3)]
-        return [*told, await other]
-
-    assert [ids(event) for event in run(again_and_again())] == [[done]] * 3 + [[slow]]
-
-
-def test_an_answer_that_nobody_waits_for_any_more_does_no_harm(world: World) -> None:
-    left, done = world.job(EXPORT, "COMPLETED"), world.job(EXPORT, "COMPLETED")
-    world.local.add_fault(operation="GetReadSetExportJob", delay=0.5, path_contains=left)
-
-    async def leave_while_asked() -> Any:
-        leaving = asyncio.create_task(first_event(trigger(world, left)))
-        await until(lambda: asked(world, "Get"))
-        staying = asyncio.create_task(first_event(trigger(world, done)))
-        await asyncio.sleep(0)  # it joins
-        leaving.cancel()
-        return await staying
-
-    assert ids(run(leave_while_asked())) == [done]
-
-
-def test_leaving_one_by_one_leaves_nothing_behind(world: World) -> None:
-    jobs = [world.start(EXPORT) for _ in range(5)]
-
-    async def come_and_go() -> None:
-        waiting = [asyncio.create_task(first_event(trigger(world, job_id))) for job_id in jobs]
-        await until(lambda: asked(world, "List"))
-        for each in waiting:
-            each.cancel()
-            await asyncio.sleep(0)
-        await asyncio.gather(*waiting, return_exceptions=True)
-        await asyncio.sleep(0)
-
-    run(come_and_go())
-
-
-def test_after_slow_lists_there_is_time_for_what_they_found(world: World) -> None:
-    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
-    world.local.add_fault(operation="ListReadSetExportJobs", delay=1)
-    world.local.add_fault(operation="GetReadSetExportJob", delay=0.1)
-    assert sorted(ids(run(first_event(trigger(world, *jobs, poll_interval=0.1))))) == jobs
-    assert asked(world, "List") == 2  # one round; a second one would list again
 
 
 def test_a_round_tells_what_it_had_no_time_for(world: World) -> None:
@@ -331,13 +145,12 @@ def test_a_round_begins_after_those_who_come_together_but_waits_no_longer() -> N
         poll, wait = SharedPoll.of(SOURCE), Wait([], 600)
         poll.join(wait)
         poll._task.cancel()  # only this gathers
-        gathering = asyncio.create_task(poll._gather())
-        await asyncio.sleep(0)
-        assert not gathering.done()
+        gathering, began = asyncio.create_task(poll._gather()), time.monotonic()
         async with asyncio.timeout(PATIENCE):
             while not gathering.done():
                 poll._joined.set()
                 await asyncio.sleep(0.01)
+        assert time.monotonic() - began >= LONGEST_GATHERING
         poll.leave(wait)
 
     run(keep_joining())
@@ -358,48 +171,3 @@ def test_aws_is_asked_as_the_waits_say(world: World) -> None:
     hook = connected.hook
     assert (hook.aws_conn_id, hook.region_name, hook.verify) == ("aws_default", "eu-west-3", False)
     assert hook.conn.meta.config.read_timeout == 5
-
-
-def test_only_rounds_in_a_row_count_as_lost(world: World) -> None:
-    job_id = world.start(EXPORT)
-
-    async def one_round() -> None:
-        waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=0.1)))
-        await asyncio.sleep(0)
-        (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
-        poll._rounds_lost = ROUNDS_LOST - 1
-        await until(lambda: len(gets(world)) == 2)
-        assert poll._rounds_lost == 0
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-
-    run(one_round())
-
-
-def test_jobs_that_are_being_cancelled_are_listed_too(world: World) -> None:
-    jobs = [world.start(EXPORT) for _ in range(10)]
-    world.local.advance(JOB_SECONDS / 2)
-    for job_id in jobs:
-        world.local.cancel_job(job_id)
-
-    async def wait() -> Any:
-        waiting = asyncio.create_task(first_event(trigger(world, *jobs)))
-        await until(lambda: len(set(gets(world))) > FEW)  # from the next round on, the list is asked for
-        listed = asked(world, "List")
-        await until(lambda: asked(world, "List") > listed)
-        asked_before = gets(world)
-        await until(lambda: asked(world, "List") >= listed + 6)
-        assert gets(world) == asked_before
-        world.local.advance(JOB_SECONDS)
-        return await waiting
-
-    assert {job["status"] for job in run(wait())["jobs"]} == {"CANCELLED"}
-
-
-def test_a_list_whose_filter_is_not_applied_keeps_nobody_waiting(world: World) -> None:
-    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(5)]
-    listed = world.omics.list_read_set_export_jobs(sequenceStoreId=world.store)["exportJobs"]
-    wire = [{**each, "creationTime": each["creationTime"].isoformat()} for each in listed]
-    wire = [{name: value for name, value in each.items() if name != "completionTime"} for each in wire]
-    world.local.add_fault(operation="ListReadSetExportJobs", response={"exportJobs": wire})
-    assert sorted(ids(run(first_event(trigger(world, *jobs))))) == sorted(jobs)

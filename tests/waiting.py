@@ -38,6 +38,19 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def give_up(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def the_poll() -> SharedPoll:
+    """Return the poll that tasks just created share."""
+    await asyncio.sleep(0)
+    (poll,) = SharedPoll._polls[asyncio.get_running_loop()].values()
+    return poll
+
+
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("airflow-omics-poll")]
 
