@@ -106,6 +106,7 @@ def test_a_round_tells_what_it_had_no_time_for(world: World) -> None:
         poll.leave(wait)
         return left
 
+    world.local.add_fault(operation="GetReadSetExportJob", delay=1, times=1)  # longer than it takes to list nothing
     assert run(ask(0)) == jobs[1:]
     world.local.add_fault(error="ThrottlingException", path_contains=jobs[0], times=1)
     assert run(ask(60)) == []
