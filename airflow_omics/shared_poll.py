@@ -120,7 +120,7 @@ class SharedPoll:
     def join(self, wait: Wait) -> None:
         """Have a wait's jobs asked for until it leaves."""
         if wait.interval < self._interval:
-            latest = self._loop.time() + wait.interval  # but for what is being asked for, whose round says it
+            latest = self._loop.time() + wait.interval  # what is being asked for gets its time after the round
             self._due = {job_id: due if due == math.inf else min(due, latest) for job_id, due in self._due.items()}
         self._waits.add(wait)
         self._intervals[wait.interval] += 1

@@ -32,7 +32,7 @@ def test_what_ended_is_not_asked_for_again(world: World) -> None:
 
     async def a_few_rounds() -> None:
         waiting = asyncio.create_task(first_event(trigger(world, done, running, poll_interval=0.1)))
-        await until(lambda: gets(world).count(running) == 4)
+        await until(lambda: gets(world).count(running) >= 4)
         assert gets(world).count(done) == 1
         world.end(running, "COMPLETED")
         await waiting
@@ -99,8 +99,8 @@ def test_waits_share_a_few_calls_a_round_and_each_ending_is_fetched_once(world: 
 
     async def all_of_them() -> list[Any]:
         waiting = [asyncio.create_task(first_event(trigger(world, job_id, poll_interval=60))) for job_id in jobs]
-        await until(lambda: asked(world, "ListReadSetExportJobs") >= 4)
-        await asyncio.sleep(0.2)
+        poll = await the_poll()
+        await until(lambda: all(0 < due < math.inf for due in poll._due.values()))  # the first round is over
         assert asked(world, "Get") == 0
         assert asked(world, "ListReadSetExportJobs") == 4  # one for IN_PROGRESS, three pages of SUBMITTED
         world.local.advance(JOB_SECONDS)
@@ -112,15 +112,14 @@ def test_waits_share_a_few_calls_a_round_and_each_ending_is_fetched_once(world: 
     assert asked(world, "Get") <= len(jobs) + 5
 
 
-def test_what_joins_later_is_asked_for_at_once_and_a_shorter_interval_is_shared(world: World) -> None:
+def test_who_joins_with_a_shorter_interval_shares_it(world: World) -> None:
     first, second = world.start(EXPORT), world.start(EXPORT)
 
     async def staggered() -> None:
         slow = asyncio.create_task(first_event(trigger(world, first, poll_interval=600)))
         await until(lambda: asked(world, "Get") == 1)
         fast = asyncio.create_task(first_event(trigger(world, second, poll_interval=0.3)))
-        await until(lambda: gets(world).count(first) == 2)
-        assert gets(world)[:2] == [first, second]
+        await until(lambda: gets(world).count(first) >= 2)
         world.end(second, "COMPLETED")
         await fast
         again = asyncio.create_task(first_event(trigger(world, first, poll_interval=0.3)))
@@ -186,7 +185,7 @@ def test_only_rounds_in_a_row_count_as_lost(world: World) -> None:
         waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=0.1)))
         poll = await the_poll()
         poll._rounds_lost = ROUNDS_LOST - 1
-        await until(lambda: len(gets(world)) == 2)
+        await until(lambda: len(gets(world)) >= 2)
         assert poll._rounds_lost == 0
         await give_up(waiting)
 
