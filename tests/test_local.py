@@ -112,6 +112,121 @@ def test_a_failed_activation_leaves_the_read_set_archived(world: World) -> None:
     assert metadata["status"] == "ARCHIVED"
 
 
+def read_set_status(world: World, read_set: str) -> str:
+    return str(world.omics.get_read_set_metadata(sequenceStoreId=world.store, id=read_set)["status"])
+
+
+def activation(world: World, job_id: str) -> tuple[str, list[tuple[str, str | None]]]:
+    """Return an activation job's status, and those of its items with their messages."""
+    job = world.omics.get_read_set_activation_job(sequenceStoreId=world.store, id=job_id)
+    return job["status"], [(item["status"], item.get("statusMessage")) for item in job["sources"]]
+
+
+@pytest.fixture
+def activating(world: World) -> str:
+    """A read set that a job is activating; the job ends at 0.8 of its time from now."""
+    world.local.archive_read_sets()
+    world.start(ReadSetJobKind.ACTIVATION, world.read_sets[:1])
+    world.local.advance(JOB_SECONDS * 0.2)
+    assert read_set_status(world, world.read_sets[0]) == "ACTIVATING"
+    return world.read_sets[0]
+
+
+NEEDLESS = "No activation needed as read set is already in ACTIVATING or ACTIVE state."
+
+
+def test_a_second_activation_is_over_at_once_and_leaves_the_read_set_activating(world: World, activating: str) -> None:
+    second = world.start(ReadSetJobKind.ACTIVATION, [activating])
+    assert activation(world, second) == ("COMPLETED", [("FINISHED", NEEDLESS)])
+    job = world.omics.get_read_set_activation_job(sequenceStoreId=world.store, id=second)
+    assert job["completionTime"] == job["creationTime"]
+    assert read_set_status(world, activating) == "ACTIVATING"
+    world.local.advance(JOB_SECONDS * 0.7)
+    assert read_set_status(world, activating) == "ACTIVATING"
+    world.local.advance(JOB_SECONDS * 0.2)
+    assert read_set_status(world, activating) == "ACTIVE"
+
+
+def test_a_second_activation_takes_its_time_for_what_is_left(world: World, activating: str) -> None:
+    second = world.start(ReadSetJobKind.ACTIVATION, world.read_sets[:2])
+    status, items = activation(world, second)
+    assert (status, [item for item, _ in items]) == ("SUBMITTED", ["FINISHED", "NOT_STARTED"])
+    world.local.advance(JOB_SECONDS * 0.99)
+    assert activation(world, second)[0] == "IN_PROGRESS"
+    world.local.advance(JOB_SECONDS * 0.02)
+    assert activation(world, second)[0] == "COMPLETED"
+    assert [read_set_status(world, each) for each in world.read_sets] == ["ACTIVE", "ACTIVE", "ARCHIVED"]
+
+
+def test_of_two_activations_that_wait_the_first_activates(world: World) -> None:
+    world.local.archive_read_sets()
+    first, second = (world.start(ReadSetJobKind.ACTIVATION, world.read_sets[:1]) for _ in range(2))
+    world.local.advance(JOB_SECONDS * 0.2)
+    assert activation(world, first)[0] == "IN_PROGRESS"
+    assert activation(world, second) == ("COMPLETED", [("FINISHED", NEEDLESS)])
+    assert read_set_status(world, world.read_sets[0]) == "ACTIVATING"
+    job = world.omics.get_read_set_activation_job(sequenceStoreId=world.store, id=second)
+    assert 99 < (job["completionTime"] - job["creationTime"]).total_seconds() < 101
+
+
+def test_a_second_activation_that_fails_takes_nothing_back(world: World, activating: str) -> None:
+    world.local.fail_read_sets([activating], "Torn")
+    second = world.start(ReadSetJobKind.ACTIVATION, [activating])
+    world.local.advance(JOB_SECONDS * 0.7)
+    world.local.clear_faults()
+    assert read_set_status(world, activating) == "ACTIVATING"
+    world.local.advance(JOB_SECONDS * 0.2)
+    assert read_set_status(world, activating) == "ACTIVE"
+    world.local.fail_read_sets([activating], "Torn")
+    world.local.advance(JOB_SECONDS)
+    assert activation(world, second) == ("FAILED", [("FAILED", "Torn")])
+    assert read_set_status(world, activating) == "ACTIVE"
+
+
+def test_a_second_activation_that_is_cancelled_takes_back_what_it_began_alone(world: World, activating: str) -> None:
+    second = world.start(ReadSetJobKind.ACTIVATION, world.read_sets)
+    world.local.advance(JOB_SECONDS * 0.15)
+    statuses = [read_set_status(world, each) for each in world.read_sets]
+    assert statuses == ["ACTIVATING", "ACTIVATING", "ARCHIVED"]
+    world.local.cancel_job(second)
+    world.local.advance(JOB_SECONDS * 0.5)
+    statuses = [read_set_status(world, each) for each in world.read_sets]
+    assert statuses == ["ACTIVATING", "ARCHIVED", "ARCHIVED"]
+
+
+def test_a_cancelled_activation_gives_back_what_it_was_at_before_the_next_one(world: World) -> None:
+    read_set = world.read_sets[0]
+    world.local.archive_read_sets()
+    first = world.start(ReadSetJobKind.ACTIVATION, [read_set])
+    world.local.advance(JOB_SECONDS * 0.2)
+    world.local.cancel_job(first)
+    assert read_set_status(world, read_set) == "ACTIVATING"
+    world.local.advance(JOB_SECONDS * 0.11)
+    assert activation(world, first)[0] == "CANCELLED"
+    assert read_set_status(world, read_set) == "ARCHIVED"
+    world.start(ReadSetJobKind.ACTIVATION, [read_set])
+    world.local.advance(JOB_SECONDS)
+    assert read_set_status(world, read_set) == "ACTIVE"
+
+
+@pytest.mark.parametrize("ending", ["CANCELLED", "COMPLETED"])
+def test_a_job_that_another_has_followed_changes_nothing_more(world: World, ending: str) -> None:
+    read_set = world.read_sets[0]
+    world.local.archive_read_sets()
+    first = world.start(ReadSetJobKind.ACTIVATION, [read_set])
+    world.local.advance(JOB_SECONDS * 0.2)
+    world.local.archive_read_sets([read_set])
+    world.start(ReadSetJobKind.ACTIVATION, [read_set])
+    world.local.advance(JOB_SECONDS * 0.2)
+    if ending == "CANCELLED":
+        world.local.cancel_job(first)
+    world.local.advance(JOB_SECONDS * 0.65)
+    assert activation(world, first)[0] == ending
+    assert read_set_status(world, read_set) == "ACTIVATING"
+    world.local.advance(JOB_SECONDS * 0.2)
+    assert read_set_status(world, read_set) == "ACTIVE"
+
+
 def test_an_export_writes_the_bytes_of_every_file(world: World) -> None:
     pair = world.sources[0]
     pair["sourceFiles"]["source2"] = f"s3://{BUCKET}/in/a name+ünï.fastq.gz"

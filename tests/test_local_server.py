@@ -6,7 +6,10 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import boto3
@@ -137,6 +140,110 @@ def test_a_client_token_starts_one_job(world: World) -> None:
     world.local.configure(client_tokens=False)
     assert world.start(ReadSetJobKind.EXPORT, clientToken="once") != first
     world.local.configure(client_tokens=True)
+
+
+@pytest.fixture
+def tokens(world: World) -> Iterator[Callable[..., None]]:
+    """Return what changes the settings of client tokens; they are as they were after the test."""
+    yield world.local.configure
+    world.local.configure(client_tokens=True, client_token_seconds=None, changed_request="refuse")
+
+
+@pytest.mark.usefixtures("tokens")
+def test_a_client_token_is_answered_with_the_old_job_and_its_time(world: World) -> None:
+    arguments = {"sequenceStoreId": world.store, "sources": [{"readSetId": world.read_sets[0]}], "clientToken": "once"}
+    first = world.omics.start_read_set_activation_job(**arguments)
+    world.local.advance(JOB_SECONDS * 400)
+    again = world.omics.start_read_set_activation_job(**arguments)
+    assert (again["id"], again["creationTime"]) == (first["id"], first["creationTime"])
+    assert world.omics.start_read_set_activation_job(**arguments | {"clientToken": "new"})["id"] != first["id"]
+
+
+def test_a_client_token_is_forgotten_by_the_services_own_clock(world: World, tokens: Callable[..., None]) -> None:
+    tokens(client_token_seconds=3600)
+    first = world.start(ReadSetJobKind.EXPORT, clientToken="once")
+    world.local.advance(3500)
+    assert world.start(ReadSetJobKind.EXPORT, clientToken="once") == first
+    world.local.advance(100)
+    second = world.start(ReadSetJobKind.EXPORT, clientToken="once")
+    assert second != first
+    world.local.advance(3500)
+    assert world.start(ReadSetJobKind.EXPORT, clientToken="once") == second
+    tokens(client_token_seconds=0)
+    assert world.start(ReadSetJobKind.EXPORT, clientToken="once") != second
+
+
+def test_what_a_changed_request_with_a_used_client_token_gets(world: World, tokens: Callable[..., None]) -> None:
+    first = world.start(ReadSetJobKind.EXPORT, clientToken="once")
+    changed = world.read_sets[:1]
+    with pytest.raises(ClientError, match=r"ValidationException.*other parameters"):
+        world.start(ReadSetJobKind.EXPORT, changed, clientToken="once")
+    tokens(changed_request="old job")
+    assert world.start(ReadSetJobKind.EXPORT, changed, clientToken="once") == first
+    tokens(changed_request="new job")
+    second = world.start(ReadSetJobKind.EXPORT, changed, clientToken="once")
+    assert second != first
+    assert world.start(ReadSetJobKind.EXPORT, changed, clientToken="once") == second
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"changed_request": "any"}, {"client_token_seconds": -1}, {"client_tokens": None}], ids=str
+)
+def test_a_setting_of_client_tokens_that_cannot_be_is_refused(world: World, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        world.local.configure(**wrong)
+
+
+# --- the clock
+
+
+def date(answer: Any) -> datetime:
+    """Return the Date header of boto3's answer or error."""
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("ahead", [0, 90 * 24 * 3600, -90 * 24 * 3600])
+def test_every_answer_tells_the_services_own_time(shared_local: LocalHealthOmics, ahead: int) -> None:
+    shared_local.reset()
+    shared_local.advance(ahead)
+    now = datetime.now(UTC) + timedelta(seconds=ahead)
+    omics, s3 = shared_local.client("omics", **ONE_TRY), shared_local.client("s3", **ONE_TRY)
+    created = omics.create_sequence_store(name="mine")
+    answers = [created, s3.create_bucket(Bucket=BUCKET), shared_local.client("sts").get_caller_identity()]
+    shared_local.add_fault(operation="GetSequenceStore", error="AccessDeniedException")
+    shared_local.add_fault(operation="ListSequenceStores", action="garbage")
+    answers.append(omics.list_sequence_stores())
+    for call, arguments in (
+        (omics.list_workflows, {}),
+        (omics.get_sequence_store, {"id": created["id"]}),
+        (omics.list_read_sets, {"sequenceStoreId": "9999999999"}),
+        (s3.get_object, {"Bucket": BUCKET, "Key": "none"}),
+        (shared_local.client("lambda").list_functions, {}),
+    ):
+        with pytest.raises(ClientError) as caught:
+            call(**arguments)
+        answers.append(caught.value.response)
+    for answer in answers:
+        assert timedelta(seconds=-1) <= date(answer) - now < timedelta(seconds=60)
+    assert abs(date(created) - created["creationTime"]) < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/_local/call_counts", {}), ("/_local/call_counts", {"Host": "rebound.example"}), (f"/{BUCKET}?list-type=2", {})],
+    ids=["a control", "a refused host", "S3"],
+)
+def test_whoever_answers_there_is_one_date(world: World, path: str, headers: dict[str, str]) -> None:
+    world.local.advance(10_000_000)
+    ahead = datetime.now(UTC) + timedelta(seconds=9_999_990)
+    body = b"{}" if path.startswith("/_local") else None
+    request = urllib.request.Request(world.local.endpoint_url + path, body, headers)
+    try:
+        with urllib.request.urlopen(request) as response:
+            (told,) = response.headers.get_all("Date")
+    except urllib.error.HTTPError as error:
+        (told,) = error.headers.get_all("Date") or []
+    assert parsedate_to_datetime(told).replace(tzinfo=UTC) > ahead
 
 
 def test_the_real_services_limits_are_the_default() -> None:

@@ -10,21 +10,32 @@ Where AWS documents nothing, it had to choose. Do not build on these assumptions
 
 - A job is SUBMITTED for the first tenth of its time; its read sets are then processed one after the other, in the
   order of the request, each for the same time. Jobs do not slow each other down.
+- A read set that another job is activating is FINISHED at once: when the job starts, or when its turn comes. A job that
+  has nothing else to do is over at once. A read set that is ACTIVE already takes the time of any other.
 - A job whose read sets all failed ends FAILED; one with some failed ends COMPLETED_WITH_FAILURES.
 - A read set id that does not exist is accepted by Start, and fails as an item of the job.
 - Exporting a read set that is not ACTIVE fails that item.
 - An export writes ``<destination>/<read set id>/<name of the source file>``, with ``source1/`` or ``source2/`` before
   the name where both have the same.
-- A missing source file, an empty one, and a destination bucket that does not exist fail the item, not Start.
-- A cancelled job is CANCELLING for a tenth of its time; read sets that it had not finished are as before it began.
+- A missing source file, an empty one, a destination bucket that does not exist, and a bucket of another region than the
+  sequence store's fail the item, not Start.
+- A cancelled job is CANCELLING for a tenth of its time. Then the read set that it was at is as before it began, unless
+  another job has begun with that read set since.
 - A failed import leaves no read set; BatchDeleteReadSet deletes at once.
 - Deleting a sequence store needs it empty of read sets, and deletes the records of its jobs.
 - Get knows a job at once after Start, and for ever. List shows jobs and read sets in the order of creation.
-- A client token is remembered for ever, per operation and sequence store, also for a job that failed; with other
-  parameters it is answered with ValidationException.
+- A client token is remembered for ever, per operation and sequence store, also for a job that failed. It is answered
+  with that job as it is by then; with other parameters, with ValidationException. The settings ``client_token_seconds``
+  and ``changed_request`` choose otherwise.
 - Operations outside read set jobs, ListReadSets and GetReadSetMetadata have no rate limit.
 - The order of checks is: faults, rate, parameters, existence, concurrent jobs.
-- There is one account and one region; every role may do everything, and signatures are not checked.
+- An access key belongs to the account 123456789012, unless the setting ``accounts`` or this server's STS gave it to
+  another. The region is the one that a request is signed for, and any name is a region. What is in another account or
+  region is not found. Quotas, rates and client tokens are kept per account and region.
+- Buckets can be read and written from every account.
+- Every answer, of S3 and STS too, has a Date header by the clock that ``advance`` moves; the times of S3's objects are
+  the machine's.
+- Every role may do everything, and signatures are not checked.
 """
 
 from airflow_omics.local.faults import Fault

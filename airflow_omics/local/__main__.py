@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import signal
 import threading
 
@@ -40,7 +41,9 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, lambda *_: stop.set())
     print(f"Local HealthOmics: {local.endpoint_url}", flush=True)  # noqa: T201
     print(f"AIRFLOW_CONN_AWS_DEFAULT='{json.dumps(local.connection)}'", flush=True)  # noqa: T201
-    print("AWS CLI and plain boto3 need AWS_DISABLE_HOST_PREFIX_INJECTION=true as well.", flush=True)  # noqa: T201
+    print("AWS CLI and plain boto3 need:", flush=True)  # noqa: T201
+    for name, value in local.environment.items():
+        print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201
     stop.wait()
     local.stop()
 

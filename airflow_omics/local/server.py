@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import boto3
-from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 try:
@@ -19,13 +17,10 @@ except ImportError:  # can go when moto 5.2.5 is the oldest; those before lose S
     MotoRequestHandler = WSGIRequestHandler  # type: ignore[assignment,misc]
 
 from airflow_omics.local.app import Application
+from airflow_omics.local.clients import ACCESS_KEY, airflow_connection, environment, make_client
 from airflow_omics.local.faults import Fault
 from airflow_omics.local.hosts import Hosts
 from airflow_omics.local.wire import service_model
-
-ACCESS_KEY = "local-healthomics"
-SECRET_KEY = "not-a-secret"  # noqa: S105
-REGION = "us-east-1"
 
 SAMPLE = {
     "sourceFiles": {"source1": "s3://sample/sample.fastq"},
@@ -122,19 +117,30 @@ class LocalHealthOmics:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """An Airflow connection to this server, as the dictionary whose JSON ``AIRFLOW_CONN_<ID>`` takes."""
-        return {
-            "conn_type": "aws",
-            "login": ACCESS_KEY,
-            "password": SECRET_KEY,
-            "extra": {"region_name": REGION, "endpoint_url": self.endpoint_url},
-        }
+        """
+        An Airflow connection to this server, as the dictionary whose JSON ``AIRFLOW_CONN_<ID>`` takes.
 
-    def client(self, service: str = "omics", **config: Any) -> Any:
-        """Return a boto3 client of this server; ``config`` goes to botocore's Config."""
-        return boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION).client(  # type: ignore[call-overload]
-            service, endpoint_url=self.endpoint_url, config=Config(inject_host_prefix=False, **config)
-        )
+        Its clients take no notice of proxies in the environment.
+        """
+        return airflow_connection(self.endpoint_url)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """
+        The environment variables with which the AWS CLI and plain boto3 reach this server.
+
+        NO_PROXY is what it is in this process, and this server's host.
+        """
+        return environment(self.endpoint_url)
+
+    def client(self, service: str = "omics", *, access_key: Any = ACCESS_KEY, **config: Any) -> Any:
+        """
+        Return a boto3 client of this server, which takes no notice of proxies in the environment.
+
+        :param access_key: An access key id; which account it belongs to, the setting ``accounts`` says.
+        :param config: Goes to botocore's Config; its ``region_name`` is the client's region (``us-east-1``).
+        """
+        return make_client(self.endpoint_url, service, access_key, config)
 
     def configure(self, **settings: Any) -> None:
         """Change settings; see :class:`airflow_omics.local.settings.Settings`."""
@@ -251,6 +257,11 @@ class _Handler(MotoRequestHandler):
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """End the connection that a fault has closed, instead of waiting for its next request."""
         self.close_connection = True
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return what the Date header of every answer says: the time by the service's own clock."""
+        application: Application = self.server.app  # type: ignore[assignment]
+        return super().date_time_string(application.now().timestamp() if timestamp is None else timestamp)
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
         """Print nothing."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.local.places import Place
 from airflow_omics.local.settings import Settings
-from airflow_omics.local.state import ACCOUNT, Item, Job, ReadSet, SequenceStore, State
+from airflow_omics.local.state import Item, Job, ReadSet, SequenceStore, State
 from airflow_omics.local.wire import ServiceError
 
 Members = dict[str, Any]
@@ -18,12 +21,13 @@ PART_SIZE = 100 * 1024 * 1024
 
 
 class Service:
-    """HealthOmics storage, without its wire: :attr:`operations` has one function per operation served."""
+    """HealthOmics storage in one place, without its wire: :attr:`operations` has one function per operation served."""
 
-    def __init__(self, state: State, settings: Settings) -> None:
+    def __init__(self, state: State, settings: Settings, place: Place) -> None:
+        self._place = place
         self._state = state
         self._settings = settings
-        self._created: dict[tuple[str, str, str], tuple[Members, object]] = {}
+        self._created: dict[tuple[str, str, str], _Created] = {}
         self.operations: dict[str, Callable[[Members], Members]] = {
             "CreateSequenceStore": self._create_store,
             "GetSequenceStore": lambda p: _store_members(self._store(p["id"])),
@@ -46,15 +50,14 @@ class Service:
     def _create_store(self, p: Members) -> Members:
         def create() -> SequenceStore:
             store_id = self._state.new_id()
-            arn = f"arn:aws:omics:us-east-1:{ACCOUNT}:sequenceStore/{store_id}"
-            self._state.stores[store_id] = SequenceStore(store_id, arn, p, self._state.clock.now())
+            self._state.stores[store_id] = SequenceStore(store_id, self._place, p, self._state.clock.now())
             return self._state.stores[store_id]
 
         return _store_members(self._once("CreateSequenceStore", "", p, create))
 
     def _list_stores(self, p: Members) -> Members:
-        chosen = [m for m in map(_store_members, self._state.stores.values()) if _matches(m, p.get("filter"))]
-        return _page("sequenceStores", chosen, p)
+        own = [_store_members(store) for store in self._state.stores.values() if store.place == self._place]
+        return _page("sequenceStores", [members for members in own if _matches(members, p.get("filter"))], p)
 
     def _delete_store(self, p: Members) -> Members:
         store = self._store(p["id"])
@@ -93,7 +96,7 @@ class Service:
 
         def start() -> Job:
             limit = self._settings.max_concurrent_jobs[kind.value]
-            if limit is not None and self._state.running(kind) >= limit:
+            if limit is not None and self._state.running(kind, self._place) >= limit:
                 raise ServiceError(
                     "ServiceQuotaExceededException", f"At most {limit} {kind.value} jobs can run at the same time"
                 )
@@ -133,7 +136,7 @@ class Service:
 
     def _store(self, store_id: str) -> SequenceStore:
         store = self._state.stores.get(store_id)
-        if store is None:
+        if store is None or store.place != self._place:
             raise ServiceError("ResourceNotFoundException", f"Sequence store {store_id} does not exist")
         return store
 
@@ -144,12 +147,25 @@ class Service:
             return create()
         key = (operation, scope, token)
         payload = {name: value for name, value in p.items() if name != "clientToken"}
-        if key not in self._created:
-            self._created[key] = (payload, create())
-        first_payload, created = self._created[key]
-        if payload != first_payload:
-            raise ServiceError("ValidationException", "The client token was used before with other parameters")
-        return cast(T, created)
+        now, lifetime = self._state.clock.now(), self._settings.client_token_seconds
+        first = self._created.get(key)
+        if first is not None and (lifetime is None or (now - first.time).total_seconds() < lifetime):
+            changed_request = self._settings.changed_request
+            if payload == first.payload or changed_request == "old job":
+                return cast(T, first.created)
+            if changed_request == "refuse":
+                raise ServiceError("ValidationException", "The client token was used before with other parameters")
+        self._created[key] = _Created(payload, create(), now)
+        return cast(T, self._created[key].created)
+
+
+@dataclass(frozen=True)
+class _Created:
+    """What a client token was used for first: the request without it, what that created, and when."""
+
+    payload: Members
+    created: object
+    time: datetime
 
 
 def _store_members(store: SequenceStore) -> Members:

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import re
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from airflow_omics.jobs import ReadSetJobKind
+
+CHANGED_REQUESTS = ("refuse", "old job", "new job")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and value >= 0
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_switch(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_accounts(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(text, str) and re.fullmatch(pattern, text)
+        for key, account in value.items()
+        for text, pattern in ((key, "[^/]+"), (account, "[0-9]{12}"))
+    )
+
+
+# What a setting takes, in words and as a function.
+_NUMBER = {"expected": "a number from 0", "fits": _is_number}
+_LIMIT = {"expected": "a number from 0 or None", "fits": _is_limit}
+_SWITCH = {"expected": "True or False", "fits": _is_switch}
+_CHANGED_REQUEST = {"expected": f"one of {', '.join(CHANGED_REQUESTS)}", "fits": CHANGED_REQUESTS.__contains__}
+_ACCOUNTS = {"expected": "a dictionary from access key ids to accounts of 12 digits", "fits": _are_accounts}
 
 
 @dataclass
@@ -23,19 +54,29 @@ class Settings:
     :param get_lag: Seconds of real time after its Start for which Get does not find a job.
     :param list_lag: Seconds of real time by which Lists of jobs lag behind Get.
     :param client_tokens: Whether a Start operation that repeats a client token returns the first one's job.
+    :param client_token_seconds: How long a client token is remembered after its first use, in seconds of the service's
+        clock, which ``advance`` moves; None for ever.
+    :param changed_request: What a request gets that uses a remembered client token with other parameters: ``refuse`` is
+        ValidationException, ``old job`` the job that the token started first, and ``new job`` a job of its own, which
+        the token is remembered for from then on. CreateSequenceStore does the same with its sequence store.
+    :param accounts: The accounts (12 digits) that access key ids belong to; any other key belongs to 123456789012, or
+        to the account of the role that this server's STS gave it out for. Setting it replaces what was set before.
     """
 
-    job_seconds: float = 5.0
+    job_seconds: float = field(default=5.0, metadata=_NUMBER)
     max_read_sets: dict[str, int | None] = field(
-        default_factory=lambda: {kind.value: kind.max_read_sets for kind in ReadSetJobKind}
+        default_factory=lambda: {kind.value: kind.max_read_sets for kind in ReadSetJobKind}, metadata=_LIMIT
     )
     max_concurrent_jobs: dict[str, int | None] = field(
-        default_factory=lambda: {kind.value: kind.max_concurrent_jobs for kind in ReadSetJobKind}
+        default_factory=lambda: {kind.value: kind.max_concurrent_jobs for kind in ReadSetJobKind}, metadata=_LIMIT
     )
-    calls_per_second: int | None = 5
-    get_lag: float = 0.0
-    list_lag: float = 0.0
-    client_tokens: bool = True
+    calls_per_second: int | None = field(default=5, metadata=_LIMIT)
+    get_lag: float = field(default=0.0, metadata=_NUMBER)
+    list_lag: float = field(default=0.0, metadata=_NUMBER)
+    client_tokens: bool = field(default=True, metadata=_SWITCH)
+    client_token_seconds: float | None = field(default=None, metadata=_LIMIT)
+    changed_request: str = field(default="refuse", metadata=_CHANGED_REQUEST)
+    accounts: dict[str, str] = field(default_factory=dict, metadata=_ACCOUNTS)
 
     def update(self, **changes: Any) -> None:
         """
@@ -43,24 +84,26 @@ class Settings:
 
         :raises ValueError: There is no such setting or kind, or it does not take this value.
         """
-        names = [each.name for each in fields(self)]
+        known = {each.name: each for each in fields(self)}
         for name, value in changes.items():
-            if name not in names:
-                raise ValueError(f"There is no setting {name!r}; there are {', '.join(names)}")
-            current = getattr(self, name)
-            if isinstance(current, dict):
-                by_kind = value if isinstance(value, dict) else dict.fromkeys(current, value)
-                if unknown := by_kind.keys() - current.keys():
-                    raise ValueError(f"{name}: there is no kind {', '.join(sorted(unknown))}")
-                for limit in by_kind.values():
-                    _check(name, limit)
-                current.update(by_kind)
+            if name not in known:
+                raise ValueError(f"There is no setting {name!r}; there are {', '.join(known)}")
+            if name.startswith("max_"):
+                self._update_by_kind(known[name], value)
             else:
-                _check(name, value)
+                _check(known[name], value)
                 setattr(self, name, value)
 
+    def _update_by_kind(self, setting: Field[Any], value: Any) -> None:
+        current = getattr(self, setting.name)
+        by_kind = value if isinstance(value, dict) else dict.fromkeys(current, value)
+        if unknown := by_kind.keys() - current.keys():
+            raise ValueError(f"{setting.name}: there is no kind {', '.join(sorted(unknown))}")
+        for limit in by_kind.values():
+            _check(setting, limit)
+        current.update(by_kind)
 
-def _check(name: str, value: object) -> None:
-    may_be_none = name.startswith(("max_", "calls_"))
-    if not (value is None and may_be_none) and not (isinstance(value, int | float) and value >= 0):
-        raise ValueError(f"{name} is {value!r}, expected a number from 0{' or None' if may_be_none else ''}")
+
+def _check(setting: Field[Any], value: object) -> None:
+    if not setting.metadata["fits"](value):
+        raise ValueError(f"{setting.name} is {value!r}, expected {setting.metadata['expected']}")

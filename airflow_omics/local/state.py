@@ -11,10 +11,10 @@ from heapq import heappop, heappush
 from typing import Any
 
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
+from airflow_omics.local.places import Place
 from airflow_omics.local.s3 import S3
-from airflow_omics.local.worker import ItemFailedError, Worker
+from airflow_omics.local.worker import NEEDLESS, ItemFailedError, Worker
 
-ACCOUNT = "123456789012"  # moto's own default account
 SUBMITTED_SHARE = 0.1
 """The share of a job's time that it stays SUBMITTED, and that a cancelled one stays CANCELLING."""
 
@@ -41,11 +41,16 @@ class SequenceStore:
     """A sequence store with its read sets and jobs, by id."""
 
     id: str
-    arn: str
+    place: Place
     request: dict[str, Any]
     creation_time: datetime
     read_sets: dict[str, ReadSet] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """The sequence store's ARN."""
+        return self.place.arn(f"sequenceStore/{self.id}")
 
 
 @dataclass
@@ -59,6 +64,8 @@ class ReadSet:
     creation_time: datetime
     creation_job_id: str | None
     status: str = "ACTIVE"
+    activated_by: Item | None = None
+    """The item of the activation job that made it ACTIVATING last."""
 
 
 @dataclass
@@ -78,7 +85,7 @@ class Item:
 
 @dataclass
 class Job:
-    """A read set job. ``seconds`` is how long it takes, fixed when it starts."""
+    """A read set job. ``seconds`` is how long it takes, unless others do its work; it is fixed when the job starts."""
 
     id: str
     kind: ReadSetJobKind
@@ -106,6 +113,10 @@ class Job:
         self.status, self.message, self.completion_time = status, message, when
         self.history.append((time.monotonic(), status, when))
 
+    def read_set(self, item: Item) -> ReadSet | None:
+        """Return the read set that an item names; an import's names none."""
+        return self.store.read_sets.get(item.request.get("readSetId", ""))
+
     @property
     def is_over(self) -> bool:
         """Tell whether the job has ended."""
@@ -113,39 +124,60 @@ class Job:
 
     def life(self, worker: Worker) -> Iterator[datetime]:
         """Go through the job, yielding before every step when it is due."""
+        now = self.creation_time
+        yield now
+        ahead = [item for item in self.items if not self._is_settled(item, worker)]
         working_time = (1 - SUBMITTED_SHARE) * self.seconds
-        yield self._after(self.seconds - working_time)
-        for number, item in enumerate(self.items, 1):
+        if ahead:
+            now = self._after(self.seconds - working_time)
+            yield now
+        worked = 0
+        for item in ahead:
             if self.cancel_time is not None:
                 return
             self._become(JobStatus.IN_PROGRESS, "The job is currently in progress.")
+            if self._is_settled(item, worker):
+                continue
+            worked += 1
+            now = self._after(self.seconds - working_time * (1 - worked / len(ahead)))
             item.status, item.message = "IN_PROGRESS", "The source job is currently in progress."
             worker.begin(self, item)
-            yield self._after(self.seconds - working_time * (1 - number / len(self.items)))
+            yield now
             if self.cancel_time is not None:
-                worker.abandon(self, item)
                 return
-            try:
-                item.message = worker.finish(self, item)
-                item.status = "FINISHED"
-            except ItemFailedError as error:
-                item.message, item.status = str(error), "FAILED"
-        self._end_by_items()
+            self._finish(item, worker)
+        self._end_by_items(now)
 
-    def cancellation(self, now: datetime) -> Iterator[datetime]:
+    def _is_settled(self, item: Item, worker: Worker) -> bool:
+        """Finish an item at once if another job is at its work already, and tell whether it is so."""
+        if worker.is_under_way(self, item):
+            item.status, item.message = "FINISHED", NEEDLESS
+            return True
+        return False
+
+    def _finish(self, item: Item, worker: Worker) -> None:
+        try:
+            item.message = worker.finish(self, item)
+            item.status = "FINISHED"
+        except ItemFailedError as error:
+            item.message, item.status = str(error), "FAILED"
+
+    def cancellation(self, now: datetime, worker: Worker) -> Iterator[datetime]:
         """Cancel the job: read sets not processed by now never will be. Yields when the cancelling ends."""
         self._become(JobStatus.CANCELLING, "The job is being cancelled.")
         self.cancel_time = now
         end = now + timedelta(seconds=SUBMITTED_SHARE * self.seconds)
         yield end
+        for item in self.items:
+            if item.status == "IN_PROGRESS":
+                worker.abandon(self, item)
         self._become(JobStatus.CANCELLED, "The job was cancelled.", end)
 
     def _after(self, seconds: float) -> datetime:
         return self.creation_time + timedelta(seconds=seconds)
 
-    def _end_by_items(self) -> None:
+    def _end_by_items(self, when: datetime) -> None:
         failures = sum(item.status == "FAILED" for item in self.items)
-        when = self._after(self.seconds)
         if not failures:
             self._become(JobStatus.COMPLETED, "The job completed successfully.", when)
         elif failures < len(self.items):
@@ -183,7 +215,7 @@ class State:
 
     def cancel(self, job: Job) -> None:
         """Begin to cancel a job."""
-        self._go_on(job.cancellation(self.clock.now()))
+        self._go_on(job.cancellation(self.clock.now(), self._worker))
 
     def move_on(self) -> None:
         """
@@ -218,9 +250,9 @@ class State:
         store.read_sets[read_set_id] = read_set
         return read_set
 
-    def running(self, kind: ReadSetJobKind) -> int:
-        """Count the jobs of a kind that are not over."""
-        return sum(job.kind is kind for job in self._running)
+    def running(self, kind: ReadSetJobKind, place: Place) -> int:
+        """Count the jobs of a kind in this place that are not over."""
+        return sum(job.kind is kind and job.store.place == place for job in self._running)
 
     def read_sets(self) -> Iterator[ReadSet]:
         """Return the read sets of all stores."""

@@ -78,15 +78,24 @@ def _routes() -> list[_Route]:
         parts = operation.http["requestUri"].split("?")[0].split("/")
         literal = [not part.startswith("{") for part in parts]
         pattern = "/".join(
-            re.escape(part) if is_literal else f"(?P<{part.strip('{+}')}>[^/]+)"
+            re.escape(part) if is_literal else _label(part.strip("{+}"))
             for part, is_literal in zip(parts, literal, strict=True)
         )
         routes.append(_Route(operation.http["method"], re.compile(pattern), sum(literal), operation))
     return sorted(routes, key=lambda route: -route.literal_parts)
 
 
+def _label(name: str) -> str:
+    """Match a parameter in a path. An ARN has slashes, which not all clients encode."""
+    return f"(?P<{name}>{'.+' if name.endswith('Arn') else '[^/]+'})"
+
+
 def find_operation(method: str, path: str) -> tuple[OperationModel, dict[str, str]]:
-    """Return the operation that a request calls, with the parameters in its path."""
+    """
+    Return the operation that a request calls, with the parameters in its path.
+
+    :param path: As it was sent, percent-encoded: decoded, a slash within a parameter would look like one beside it.
+    """
     for route in _routes():
         if route.method == method and (match := route.path.fullmatch(path)):
             return route.operation, {name: unquote(value) for name, value in match.groupdict().items()}
