@@ -65,6 +65,7 @@ class Bulk(LoggingMixin):
     unlooked: set[str] = field(default_factory=set)
     superseded: set[str] = field(default_factory=set)
     total: int = 0
+    trouble: OmicsTransientError | None = None
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -104,6 +105,7 @@ class Bulk(LoggingMixin):
                     self.kind, self.sequence_store_id, chunk.sources, clientToken=self._token(chunk), **self.parameters
                 )
             except OmicsTransientError as error:
+                self.trouble = error
                 self.log.warning(WAITED_OUT, error)
                 return
             if job.job_id in self.seen:
@@ -124,6 +126,7 @@ class Bulk(LoggingMixin):
         for job in self._poll.get([job_id for job_id in self.running if job_id not in surely_open]):
             self.take(job)
             self.start()
+        self.trouble = self._poll.trouble or self.trouble
 
     def take(self, job: ReadSetJob) -> None:
         """Take notice of what AWS says of a running job."""

@@ -6,7 +6,7 @@ What differs between versions of moto is in :mod:`airflow_omics.local.server`, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import PokeReturnValue
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
+        AirflowNotFoundException,
         AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
@@ -28,6 +29,7 @@ else:
         from airflow.sdk.exceptions import (
             AirflowException,
             AirflowFailException,
+            AirflowNotFoundException,
             AirflowRescheduleException,
             AirflowSensorTimeout,
             AirflowSkipException,
@@ -36,6 +38,7 @@ else:
         from airflow.exceptions import (
             AirflowException,
             AirflowFailException,
+            AirflowNotFoundException,
             AirflowRescheduleException,
             AirflowSensorTimeout,
             AirflowSkipException,
@@ -49,10 +52,52 @@ else:
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowNotFoundException",
     "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "Context",
     "PokeReturnValue",
     "conf",
+    "connection_trouble",
 ]
+
+
+def connection_trouble(conn_id: str) -> Exception | None:
+    """
+    Return what keeps a secrets backend from saying whether there is such a connection, if anything does.
+
+    Airflow logs that, and then says that the connection is not defined.
+    """
+    for backend in _secrets_backends():
+        try:
+            if type(backend).__name__ == "ExecutionAPISecretsBackend":
+                _ask_the_api(conn_id)
+            elif backend.get_connection(conn_id=conn_id):
+                return AirflowException("a secrets backend could not be asked a moment ago")
+        except Exception as error:
+            return error
+    return None
+
+
+def _secrets_backends() -> list[Any]:
+    try:
+        from airflow.sdk.execution_time import supervisor  # noqa: PLC0415
+    except ImportError:  # can go when Airflow 3.0 is the oldest supported
+        from airflow import configuration  # noqa: PLC0415
+
+        return list(configuration.ensure_secrets_loaded())
+    return list(supervisor.ensure_secrets_backend_loaded())
+
+
+def _ask_the_api(conn_id: str) -> None:
+    """Ask as the backend of Airflow's API (3.1 and newer) does, which takes every error for "not defined"."""
+    from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection  # noqa: PLC0415
+
+    answer = task_runner.SUPERVISOR_COMMS.send(GetConnection(conn_id=conn_id))
+    if not isinstance(answer, ErrorResponse):
+        raise AirflowException("Airflow's API could not be asked a moment ago")
+    if answer.error is not ErrorType.CONNECTION_NOT_FOUND:
+        raise AirflowException(f"Airflow's API answered {answer.error.value}")

@@ -11,6 +11,7 @@ from airflow_omics.bounds import LARGEST_ERROR, cut, shown
 from airflow_omics.compat import AirflowException
 from airflow_omics.exceptions import (
     OmicsArgumentError,
+    OmicsCredentialsError,
     OmicsEventError,
     OmicsNotFoundError,
     OmicsRefusedError,
@@ -25,7 +26,14 @@ LARGEST = 60_000
 
 _ERRORS: dict[str | None, type[AirflowException]] = {
     each.__name__: each
-    for each in (OmicsArgumentError, OmicsNotFoundError, OmicsRefusedError, OmicsRequestError, OmicsResponseError)
+    for each in (
+        OmicsArgumentError,
+        OmicsCredentialsError,
+        OmicsNotFoundError,
+        OmicsRefusedError,
+        OmicsRequestError,
+        OmicsResponseError,
+    )
 }
 
 

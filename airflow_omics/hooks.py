@@ -9,9 +9,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from airflow_omics.aws_errors import Call, explain, explain_empty
 from airflow_omics.bounds import shown
 from airflow_omics.client import OmicsClientHook
-from airflow_omics.exceptions import OmicsResponseError, OmicsThrottledError, OmicsTransientError, explain
+from airflow_omics.exceptions import OmicsResponseError, OmicsThrottledError
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
 from airflow_omics.members import items
 
@@ -76,7 +77,7 @@ class OmicsHook(OmicsClientHook):
         """
         subject = describe(kind, sequence_store_id, job_id)
         response = self._ask(kind.operation("Get"), subject, sequenceStoreId=sequence_store_id, id=job_id)
-        with _parsing(kind.operation("Get"), subject):
+        with self._parsing(kind.operation("Get"), subject):
             return ReadSetJob.from_response(kind, response, sequence_store_id=sequence_store_id, job_id=job_id)
 
     def start_read_set_job(
@@ -91,7 +92,7 @@ class OmicsHook(OmicsClientHook):
         """
         operation, subject = kind.operation("Start"), f"{len(sources)} read sets of sequence store {sequence_store_id}"
         response = self._ask(operation, subject, sequenceStoreId=sequence_store_id, sources=sources, **parameters)
-        with _parsing(operation, subject):
+        with self._parsing(operation, subject):
             return ReadSetJob.from_response(
                 kind, {**response, kind.items_key: None}, sequence_store_id=sequence_store_id
             )
@@ -104,7 +105,7 @@ class OmicsHook(OmicsClientHook):
         """
         operation = kind.operation("List")
         for listed in self._list(operation, f"{kind.value}Jobs", sequence_store_id, status):
-            with _parsing(operation, f"sequence store {sequence_store_id}"):
+            with self._parsing(operation, f"sequence store {sequence_store_id}"):
                 job = ReadSetJob.from_response(kind, listed, sequence_store_id=sequence_store_id)
             yield job
 
@@ -131,7 +132,7 @@ class OmicsHook(OmicsClientHook):
         tokens: set[str] = set()
         while True:
             page = self._ask_patiently(operation, subject, **parameters)
-            with _parsing(operation, subject):
+            with self._parsing(operation, subject):
                 listed = items(page, key)
                 if not all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in listed):
                     raise ValueError(f"{key} is {shown(listed, 80)}, expected a list of structures with an id")
@@ -155,26 +156,22 @@ class OmicsHook(OmicsClientHook):
         try:
             response = self._call(operation, **parameters)
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            raise explain(error, operation, subject) from error
+            raise explain(error, Call(operation, subject, self.where, self._answer)) from error
         if not response:
-            # botocore reads a body that is no JSON as an empty answer. HealthOmics sends neither, a proxy may.
-            raise OmicsTransientError(
-                f"{operation} for {subject} was answered with no member at all. If this goes on, check what stands "
-                "between Airflow and AWS (endpoint_url, proxy)."
-            )
+            raise explain_empty(Call(operation, subject, self.where, self._answer))
         return response
+
+    @contextmanager
+    def _parsing(self, operation: str, subject: str) -> Iterator[None]:
+        """Say of what call the answer was, if it cannot be parsed."""
+        try:
+            yield
+        except ValueError as error:
+            raise OmicsResponseError(
+                f"An answer that cannot be right: {error}. It came to {Call(operation, subject, self.where)}."
+                f"{self._answer} Check what stands between Airflow and AWS (endpoint_url, proxy), and report it if it "
+                "is AWS's answer."
+            ) from error
 
     def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         return self._call(kind.operation("Get"), sequenceStoreId=sequence_store_id, id=job_id)
-
-
-@contextmanager
-def _parsing(operation: str, subject: str) -> Iterator[None]:
-    """Say of what call the answer was, if it cannot be parsed."""
-    try:
-        yield
-    except ValueError as error:
-        raise OmicsResponseError(
-            f"{operation} for {subject} was answered with something that cannot be right: {error}. "
-            "Check what stands between Airflow and AWS (endpoint_url, proxy), and report it if it is AWS's answer."
-        ) from error

@@ -281,7 +281,7 @@ class ReadSetJob:
 
 def describe(kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> str:
     """Name a job the same way in every log line and message."""
-    return f"HealthOmics {kind.value} job {job_id} in sequence store {sequence_store_id}"
+    return f"{kind.value} job {job_id} in sequence store {sequence_store_id}"
 
 
 def _item_names(kind: ReadSetJobKind, item: Any) -> tuple[str | None, str | None]:

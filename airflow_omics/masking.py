@@ -30,6 +30,16 @@ _TELLTALE = re.compile(
 )
 
 
+def masked(text: str) -> str:
+    """Return a text with what stands where secrets stand replaced."""
+    return _TELLTALE.sub(lambda match: "".join(filter(None, match.groups())) + MASK, text)
+
+
+def has_secret(text: str) -> bool:
+    """Tell whether a text has something in it that :func:`masked` replaces."""
+    return _TELLTALE.search(text) is not None
+
+
 def mask(error: BaseException, secrets: Iterable[str]) -> None:
     """
     Replace secrets in an exception and in all that it was raised from, in place: a traceback shows them all.
@@ -40,21 +50,21 @@ def mask(error: BaseException, secrets: Iterable[str]) -> None:
     """
     known = sorted({each.strip() for each in secrets if len(each.strip()) >= SHORTEST}, key=len, reverse=True)
 
-    def masked(value: Any) -> Any:
+    def without(value: Any) -> Any:
         if isinstance(value, str):
             for secret in known:
                 value = value.replace(secret, MASK)
-            return _TELLTALE.sub(lambda match: "".join(filter(None, match.groups())) + MASK, value)
+            return masked(value)
         if isinstance(value, dict):
-            return {name: masked(member) for name, member in value.items()}
+            return {name: without(member) for name, member in value.items()}
         if type(value) in (list, tuple):
-            return type(value)(masked(member) for member in value)
+            return type(value)(without(member) for member in value)
         return value
 
     rest, seen = [error], set()
     while rest:
         each = rest.pop()
         seen.add(id(each))
-        each.args = masked(each.args)
-        vars(each).update(masked(vars(each)))  # where botocore keeps the answer, and what it makes the message of
+        each.args = without(each.args)
+        vars(each).update(without(vars(each)))  # where botocore keeps the answer, and what it makes the message of
         rest += [cause for cause in (each.__cause__, each.__context__) if cause and id(cause) not in seen]

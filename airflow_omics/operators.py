@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from airflow_omics.arguments import check, check_ids, parse_destination, parse_ids, parse_role, parse_sources
 from airflow_omics.bulk import Bulk
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsExportedObjectsLink, OmicsSequenceStoresLink
 from airflow_omics.start_operator import OmicsStartReadSetJobOperator
+from airflow_omics.values import is_mapped
+
+if TYPE_CHECKING:
+    from airflow_omics.values import Ids, Sources, Text
 
 
 class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):
     """
     Export read sets to S3. See :class:`OmicsStartReadSetJobOperator` for the parameters common to all kinds.
 
-    :param read_set_ids: Any number of read sets: 10 to 36 digits each. (templated)
+    :param read_set_ids: A read set, or a list of any number of them, which may hold lists: 10 to 36 digits each.
+        A list that is empty when the task runs succeeds with ``[]``. (templated)
     :param destination: Where to: an S3 URI; a slash at its end is added where it is missing. (templated)
     :param role_arn: The role that HealthOmics assumes to write there. (templated)
     """
@@ -25,9 +30,9 @@ class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):
     template_fields = (*OmicsStartReadSetJobOperator.template_fields, "read_set_ids", "destination", "role_arn")
     operator_extra_links = (OmicsExportedObjectsLink(), OmicsSequenceStoresLink())
 
-    def __init__(self, *, read_set_ids: Sequence[str], destination: str, role_arn: str, **kwargs: Any) -> None:
+    def __init__(self, *, read_set_ids: Ids, destination: Text, role_arn: Text, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_ids("read_set_ids", read_set_ids)
+        check_ids("read_set_ids", read_set_ids, can_be_empty=is_mapped(self))
         check(parse_destination, "destination", destination)
         check(parse_role, "role_arn", role_arn)
         self.read_set_ids = read_set_ids
@@ -41,31 +46,35 @@ class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):
         return {"destination": destination, "roleArn": parse_role("role_arn", self.role_arn)}
 
     def _add(self, bulk: Bulk) -> None:
-        bulk.add(self._unique([{"readSetId": each} for each in parse_ids("read_set_ids", self.read_set_ids)]))
+        self.read_set_ids = parse_ids("read_set_ids", self.read_set_ids, can_be_empty=True)
+        bulk.add(self._unique([{"readSetId": each} for each in self.read_set_ids]))
 
 
 class OmicsStartReadSetActivationJobOperator(OmicsStartReadSetJobOperator):
     """
     Activate archived read sets. See :class:`OmicsStartReadSetJobOperator` for the parameters common to all kinds.
 
-    :param read_set_ids: Any number of read sets: 10 to 36 digits each. (templated)
+    :param read_set_ids: A read set, or a list of any number of them, which may hold lists: 10 to 36 digits each.
+        A list that is empty when the task runs succeeds with ``[]``. (templated)
     :param force: Start jobs also for read sets that are ACTIVE already; AWS then does nothing, successfully.
     """
 
     kind = ReadSetJobKind.ACTIVATION
     template_fields = (*OmicsStartReadSetJobOperator.template_fields, "read_set_ids")
 
-    def __init__(self, *, read_set_ids: Sequence[str], force: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, read_set_ids: Ids, force: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_ids("read_set_ids", read_set_ids)
+        check_ids("read_set_ids", read_set_ids, can_be_empty=is_mapped(self))
         self.read_set_ids = read_set_ids
         self.force = force
 
     def _add(self, bulk: Bulk) -> None:
-        sources = self._unique([{"readSetId": each} for each in parse_ids("read_set_ids", self.read_set_ids)])
+        # Kept, for this may be tried again, and a generator (of a native template) is empty when it is read again.
+        self.read_set_ids = parse_ids("read_set_ids", self.read_set_ids, can_be_empty=True)
+        sources = self._unique([{"readSetId": each} for each in self.read_set_ids])
         ids = {source["readSetId"]: source for source in sources}
         adopted: set[str] = set()
-        if not self.force:
+        if sources and not self.force:
             adopted = bulk.adopt(set(ids)) if bulk.earlier_attempts else set()
             active = self.hook.find_active_read_sets(bulk.sequence_store_id, ids.keys() - adopted)
             self.log.info("%s of %s read sets are ACTIVE already", len(active), len(ids))
@@ -78,17 +87,18 @@ class OmicsStartReadSetImportJobOperator(OmicsStartReadSetJobOperator):
     """
     Import read sets from S3. See :class:`OmicsStartReadSetJobOperator` for the parameters common to all kinds.
 
-    :param sources: Any number of sources, each as boto3's ``start_read_set_import_job`` takes it: ``sourceFiles``,
-        ``sourceFileType``, ``subjectId``, ``sampleId``, and what else AWS knows. (templated)
+    :param sources: A source, or a list of any number of them, which may hold lists; each as boto3's
+        ``start_read_set_import_job`` takes it: ``sourceFiles``, ``sourceFileType``, ``subjectId``, ``sampleId``, and
+        what else AWS knows. A list that is empty when the task runs succeeds with ``[]``. (templated)
     :param role_arn: The role that HealthOmics assumes to read the files. (templated)
     """
 
     kind = ReadSetJobKind.IMPORT
     template_fields = (*OmicsStartReadSetJobOperator.template_fields, "sources", "role_arn")
 
-    def __init__(self, *, sources: Sequence[Mapping[str, Any]], role_arn: str, **kwargs: Any) -> None:
+    def __init__(self, *, sources: Sources, role_arn: Text, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check(parse_sources, "sources", sources)
+        check(partial(parse_sources, can_be_empty=is_mapped(self)), "sources", sources)
         check(parse_role, "role_arn", role_arn)
         self.sources = sources
         self.role_arn = role_arn
@@ -97,4 +107,5 @@ class OmicsStartReadSetImportJobOperator(OmicsStartReadSetJobOperator):
         return {"roleArn": parse_role("role_arn", self.role_arn)}
 
     def _add(self, bulk: Bulk) -> None:
-        bulk.add(self._unique(parse_sources("sources", self.sources)))
+        self.sources = parse_sources("sources", self.sources, can_be_empty=True)
+        bulk.add(self._unique(self.sources))

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_omics.compat import conf
-from airflow_omics.exceptions import WAITED_OUT, OmicsNotFoundError, OmicsRequestError, OmicsTransientError
+from airflow_omics.exceptions import (
+    WAITED_OUT,
+    OmicsCredentialsError,
+    OmicsNotFoundError,
+    OmicsRequestError,
+    OmicsTransientError,
+)
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 
@@ -38,6 +44,8 @@ class JobPoll:
     kind: ReadSetJobKind
     sequence_store_id: str
     log: Any
+    trouble: OmicsTransientError | None = None
+    """What last kept AWS from telling :meth:`get` of a job."""
     _last: dict[str, str] = field(default_factory=dict)
 
     def find_open(self, job_ids: Collection[str]) -> set[str]:
@@ -46,9 +54,9 @@ class JobPoll:
 
         A List has up to 100 jobs of one status in a page, and quotas keep few jobs running in an account, so usually
         two calls tell it of all. What is over is found by its absence: a Get then says how it ended. If listing is
-        refused, no job is surely open.
+        refused or out of order, no job is surely open: Get may work all the same.
 
-        :raises airflow_omics.exceptions.OmicsTransientError: AWS cannot be asked now.
+        :raises airflow_omics.exceptions.OmicsCredentialsError: AWS does not accept the connection's credentials.
         """
         wanted = set(job_ids)
         self._last = {job_id: status for job_id, status in self._last.items() if job_id in wanted}
@@ -59,7 +67,7 @@ class JobPoll:
             for status in (JobStatus.IN_PROGRESS, JobStatus.SUBMITTED, JobStatus.CANCELLING):
                 if sum(self._may_be(job_id, status) for job_id in wanted - found) > FEW:
                     found |= self._listed(status, wanted - found)
-        except OmicsTransientError:
+        except OmicsCredentialsError:
             raise
         except OmicsRequestError as error:
             self.log.warning("%s Asking for every job by itself instead.", error)
@@ -73,6 +81,8 @@ class JobPoll:
         Throttling hits single calls, so those are made again as long as others succeed; else a long list would
         never be seen whole. In an outage the round is given up soon. A job that AWS does not find may have been
         started a moment ago, so it is asked for again for a few seconds.
+
+        :raises airflow_omics.exceptions.OmicsCredentialsError: AWS does not accept the connection's credentials.
         """
         give_up = math.inf
         while True:
@@ -90,6 +100,8 @@ class JobPoll:
                         yield job_id, error
                     else:
                         not_found.append(job_id)
+                except OmicsCredentialsError:
+                    raise
                 except OmicsRequestError as error:
                     yield job_id, error
                 else:
@@ -110,6 +122,7 @@ class JobPoll:
         """
         for _, answer in self.ask(job_ids):
             if isinstance(answer, OmicsTransientError):
+                self.trouble = answer
                 self.log.warning(WAITED_OUT, answer)
             elif isinstance(answer, OmicsRequestError):
                 raise answer

@@ -17,7 +17,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,9 +26,9 @@ from asgiref.sync import sync_to_async
 
 from airflow_omics.bounds import shown
 from airflow_omics.compat import AirflowFailException
+from airflow_omics.daemon_thread import DaemonThread
 from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
-from airflow_omics.unobtrusive import unobtrusively
 
 if TYPE_CHECKING:
     from airflow_omics.polling import JobPoll
@@ -106,7 +105,7 @@ class SharedPoll:
         self._joined = asyncio.Event()
         self._is_in_trouble = False
         self._rounds_lost = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="airflow-omics-poll")
+        self._thread = DaemonThread("airflow-omics-poll")
         self._job_poll: JobPoll | None = None
         # In an empty context, so that what it logs does not go to the log of the task that happened to be first.
         self._task = self._loop.create_task(self._run(), context=contextvars.Context())
@@ -194,7 +193,7 @@ class SharedPoll:
 
     async def _round(self, job_ids: list[str]) -> None:
         # Not asyncio.to_thread: Airflow's look-up of a connection finds its way to this loop only with asgiref.
-        ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._thread)
+        ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._thread)  # type: ignore[call-overload]
         began = self._loop.time()
         self._due.update(dict.fromkeys(job_ids, math.inf))
         try:
@@ -229,7 +228,7 @@ class SharedPoll:
         if not is_waiting and not isinstance(answer, OmicsTransientError):
             self._forget(job_id)
 
-    def _hear_of_listing(self, trouble: OmicsTransientError | None) -> None:
+    def _hear_of_outage(self, trouble: OmicsTransientError | None) -> None:
         """Tell everybody, once, when AWS begins to give no answer."""
         if trouble and not self._is_in_trouble:
             self._tell_all(trouble)
@@ -248,40 +247,45 @@ class SharedPoll:
         :param seconds: How long to ask for single jobs before the others' turn comes again.
         """
         if self._job_poll is None:
-            with unobtrusively:
-                self._job_poll = self._connect()
+            self._job_poll = self._connect()
         began = time.monotonic()
-        try:
-            surely_open = self._job_poll.find_open(job_ids)
-        except OmicsTransientError as error:
-            self._loop.call_soon_threadsafe(self._hear_of_listing, error)
-            return []
-        self._loop.call_soon_threadsafe(self._hear_of_listing, None)
+        surely_open = self._job_poll.find_open(job_ids)
         to_ask = [job_id for job_id in job_ids if job_id not in surely_open]
         # When AWS throttles, Lists take long; they would be for nothing if no time were left for what they found.
         listed = time.monotonic()
         deadline = listed + max(seconds, listed - began)
-        unasked = dict.fromkeys(to_ask)
+        unasked, left = dict.fromkeys(to_ask), []
+        missed: dict[str, OmicsTransientError] = {}
+        is_answered = bool(surely_open)
         for job_id, answer in self._job_poll.ask(job_id for job_id in to_ask if job_id in self._by_job):
             if type(answer) is OmicsRequestError:
                 raise answer  # no credentials, no region: it is so for all
-            self._loop.call_soon_threadsafe(self._hear, job_id, answer)
             unasked.pop(job_id, None)
+            if isinstance(answer, OmicsTransientError):
+                missed[job_id] = answer
+            else:
+                is_answered = True
+                self._loop.call_soon_threadsafe(self._hear, job_id, answer)
             if time.monotonic() > deadline:
-                return list(unasked)
-        return []
+                left = list(unasked)
+                break
+        self._tell_of_missed(missed, is_outage=not is_answered)
+        return left
+
+    def _tell_of_missed(self, missed: dict[str, OmicsTransientError], *, is_outage: bool) -> None:
+        """Tell of what AWS said nothing of: in an outage all waits, once; else those concerned."""
+        outage = next(iter(missed.values()), None) if is_outage else None
+        self._loop.call_soon_threadsafe(self._hear_of_outage, outage)
+        for job_id, error in () if is_outage else missed.items():
+            self._loop.call_soon_threadsafe(self._hear, job_id, error)
 
     def _connect(self) -> JobPoll:
         # Imported here, since importing boto3 takes long, and triggers import this module on the event loop.
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
         from airflow_omics.hooks import OmicsHook  # noqa: PLC0415
         from airflow_omics.polling import JobPoll  # noqa: PLC0415
 
         config: dict[str, Any] = json.loads(self._source.botocore_config)
         hook = OmicsHook(self._source.aws_conn_id, self._source.region_name, self._source.verify, config)
-        with suppress(BotoCoreError):  # the first call says it better
-            hook.conn  # noqa: B018 - makes the client
         return JobPoll(hook, self._source.kind, self._source.sequence_store_id, log)
 
     def _disconnect(self) -> None:

@@ -8,27 +8,30 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, SupportsIndex
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_omics import events
-from airflow_omics.arguments import check_bool, check_id, parse_id, parse_seconds, parse_token
-from airflow_omics.bounds import LONGEST_MESSAGE, shown, some
+from airflow_omics.arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
+from airflow_omics.bounds import LONGEST_MESSAGE, some
 from airflow_omics.bulk import Bulk, Source
+from airflow_omics.client_settings import check_client_of, check_no_secrets
 from airflow_omics.compat import AirflowException, Context, conf
 from airflow_omics.exceptions import (
     WAITED_OUT,
-    OmicsArgumentError,
     OmicsReadSetJobFailedError,
     OmicsTransientError,
 )
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsLink, OmicsSequenceStoresLink
-from airflow_omics.triggers import SETTLE, OmicsReadSetJobTrigger
+from airflow_omics.triggers import LEAVING, SETTLE, OmicsReadSetJobTrigger
+from airflow_omics.values import arguments_of
+
+if TYPE_CHECKING:
+    from airflow_omics.values import Id
 
 NO_TRIGGERER = 60
 """Seconds after its deadline at which Airflow itself ends a deferred task."""
@@ -82,37 +85,38 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     def __init__(  # noqa: PLR0913 - keywords, and the public face
         self,
         *,
-        sequence_store_id: str,
+        sequence_store_id: Id,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 30,
-        timeout: timedelta | float | None = None,
-        max_concurrent_jobs: int | None = None,
+        poll_interval: timedelta | SupportsFloat = 30,
+        timeout: timedelta | SupportsFloat | None = None,
+        max_concurrent_jobs: SupportsIndex | None = None,
         accept_partial_failure: bool = False,
-        client_token: str | None = None,
+        client_token: Id | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_id("sequence_store_id", sequence_store_id)
         check_bool("accept_partial_failure", accept_partial_failure)
         check_bool("wait_for_completion", wait_for_completion)
-        if max_concurrent_jobs is not None and not (isinstance(max_concurrent_jobs, int) and max_concurrent_jobs > 0):
-            raise OmicsArgumentError(
-                f"max_concurrent_jobs is {shown(max_concurrent_jobs)}, expected at least 1, or None"
-            )
         self.sequence_store_id = sequence_store_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = parse_seconds("poll_interval", poll_interval)
         self.timeout = None if timeout is None else parse_seconds("timeout", timeout)
-        self.max_concurrent_jobs = max_concurrent_jobs
+        self.max_concurrent_jobs = (
+            None if max_concurrent_jobs is None else parse_count("max_concurrent_jobs", max_concurrent_jobs)
+        )
         self.accept_partial_failure = accept_partial_failure
         self.client_token = client_token
+        check_client_of(self)
 
     def execute(self, context: Context) -> list[Any]:
         """Start the jobs, and wait for them."""
+        if self.deferrable:
+            check_no_secrets("botocore_config", self.botocore_config)
         bulk = self._bulk(context)
-        with suppress(BotoCoreError, ClientError):  # the first call says it better
+        with suppress(Exception):  # the first call says it better, and no link is worth a failure
             for link in self.operator_extra_links:
                 link.show(context, self.hook.conn_region_name, self.hook.conn_partition, **bulk.parameters)
         return self._go_on(bulk, context, None if self.timeout is None else time.time() + self.timeout)
@@ -147,7 +151,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             return [job.job_id for job in bulk.jobs() if job.job_id not in bulk.superseded]
         summaries = [job.summary() for job in bulk.jobs()]
         if failed := bulk.failed():
-            error = OmicsReadSetJobFailedError(failed)
+            error = OmicsReadSetJobFailedError(failed, self.hook.where)
             error.push(context, summaries)
             raise error
         return summaries
@@ -160,15 +164,18 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
                 bulk.take(job)
                 told = True
         while True:
+            unheard_of = set(bulk.unlooked)
             try:
                 if not added:
-                    self._add(bulk)
+                    with arguments_of(self):
+                        self._add(bulk)
                     added = True
                 bulk.start()
                 if not told and (self.wait_for_completion or bulk.pending or bulk.earlier_attempts):
                     bulk.look()
                     bulk.start()
             except OmicsTransientError as error:
+                bulk.trouble = error
                 self.log.warning(WAITED_OUT, error)
             told = False
             self.log.info("Sequence store %s, %s: %s", bulk.sequence_store_id, self.kind.value, bulk.progress)
@@ -177,17 +184,23 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
                 return True
             left = math.inf if deadline is None else deadline - time.time()
             if left <= 0:
-                raise AirflowException(
-                    f"Task {self.task_id!r} was not over within its timeout of {self.timeout}: {bulk.progress}. "
-                    "These jobs go on at AWS, which cannot cancel them: "
-                    f"{some(bulk.running, LONGEST_MESSAGE) or 'none'}; no more are started."
-                )
+                raise AirflowException(self._timed_out(bulk))
             if self.deferrable and added and not is_unclear:
                 return False
-            time.sleep(min(self.poll_interval, left, 1 if bulk.unlooked else left))
+            # A job that was started just now may be an old one that is over. In an outage nothing is asked sooner.
+            time.sleep(min(self.poll_interval, left, 1 if bulk.unlooked - unheard_of else left))
+
+    def _timed_out(self, bulk: Bulk) -> str:
+        trouble = f" Last trouble: {bulk.trouble}" if bulk.trouble else ""
+        return (
+            f"Timed out after {self.timeout:g} s: {bulk.progress}; sequence store {bulk.sequence_store_id}, "
+            f"{self.hook.where}. These {self.kind.value} jobs go on at AWS, which cannot cancel them: "
+            f"{some(bulk.running, LONGEST_MESSAGE) or 'none'}; no more are started.{trouble}"
+        )
 
     def _leave(self, bulk: Bulk, deadline: float | None) -> NoReturn:
         """Leave the worker until a job is over, or until there may be room that other jobs have taken now."""
+        check_no_secrets("botocore_config", self.botocore_config)
         has_room = len(bulk.running) < bulk.max_concurrent_jobs
         times = [time.time() + self.poll_interval] if bulk.pending and has_room else []
         times += [] if deadline is None else [deadline]
@@ -204,6 +217,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             verify=self.verify,
             botocore_config=self.botocore_config,
         )
+        self.log.info(LEAVING, "no limit" if deadline is None else f"{deadline - time.time():.0f} s")
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
@@ -216,12 +230,16 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         """Put together what is known before any call."""
         task_instance = context["ti"]
         identity = [task_instance.dag_id, task_instance.run_id, task_instance.task_id, task_instance.map_index]
+        with arguments_of(self):
+            store, parameters = parse_id("sequence_store_id", self.sequence_store_id), self._parameters()
+            if self.client_token is not None:
+                identity = [parse_token("client_token", self.client_token)]
         return Bulk(
             hook=self.hook,
             kind=self.kind,
-            sequence_store_id=parse_id("sequence_store_id", self.sequence_store_id),
-            identity=identity if self.client_token is None else [parse_token("client_token", self.client_token)],
-            parameters=self._parameters(),
+            sequence_store_id=store,
+            identity=identity,
+            parameters=parameters,
             max_concurrent_jobs=self.max_concurrent_jobs or self.kind.max_concurrent_jobs,
             accept_partial_failure=self.accept_partial_failure,
             earlier_attempts=task_instance.try_number - 1,

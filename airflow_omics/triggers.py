@@ -11,8 +11,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_omics import events
-from airflow_omics.arguments import check_connection, parse_id, parse_ids, parse_moment, parse_seconds
+from airflow_omics.arguments import parse_id, parse_ids, parse_moment, parse_seconds
 from airflow_omics.bounds import shown
+from airflow_omics.client_settings import check_connection
 from airflow_omics.exceptions import WAITED_OUT, OmicsArgumentError, OmicsTransientError
 from airflow_omics.jobs import UNKNOWN_STATUS, ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.shared_poll import SharedPoll, Source, Wait
@@ -26,6 +27,9 @@ Seconds after deferring before which a task should not be woken: the scheduler m
 min_heartbeat_interval`` (5 s) late that the deferring process has ended. It then finds the woken task queued, and fails
 it; seen on Airflow 3.3.2, as for rescheduling.
 """
+
+LEAVING = "Leaving the worker; the triggerer waits on, so `airflow triggerer` has to be running. Time left: %s"
+"""What a task logs when it defers; with seconds, or words."""
 
 NAMED = 5
 """How many jobs a line of the log names."""
@@ -129,10 +133,10 @@ class OmicsReadSetJobTrigger(BaseTrigger):
 
     async def _wait(self, wait: Wait) -> dict[str, Any]:
         jobs: dict[str, ReadSetJob] = {}
-        linger: float | None = None
+        linger_until: float | None = None
         while len(jobs) < len(wait.job_ids) or not jobs:
             try:
-                async with asyncio.timeout(linger):
+                async with asyncio.timeout_at(linger_until):
                     await wait.listen()
             except TimeoutError:
                 break
@@ -146,8 +150,8 @@ class OmicsReadSetJobTrigger(BaseTrigger):
                     self.log.warning(WAITED_OUT, news)
                 else:
                     return events.failed(news)
-            if jobs and self.until == "any":
-                linger = min(LINGER, self.poll_interval / 4)
+            if jobs and self.until == "any" and linger_until is None:
+                linger_until = asyncio.get_running_loop().time() + min(LINGER, self.poll_interval / 4)
         return events.over(jobs.values())
 
     def _parse(self) -> tuple[Source, Wait, float | None]:

@@ -154,7 +154,7 @@ def test_the_timeout_ends_the_task_and_names_its_jobs(world: World, ti: TaskInst
     started = deferrable(world, EXPORT, world.read_sets, timeout=0.5)
     deferred = leave(started, ti)
     assert 60 < deferred.timeout.total_seconds() <= 60.5  # only if no triggerer runs
-    with pytest.raises(AirflowException, match="These jobs go on at AWS") as caught:
+    with pytest.raises(AirflowException, match="These export jobs go on at AWS") as caught:
         wake(started, deferred, ti)
     assert deferred.kwargs["memory"]["running"][0] in str(caught.value)
 

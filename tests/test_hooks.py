@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from conftest import ONE_TRY, TaskInstance, World
 
-from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError, OmicsTransientError
+from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import PAGE_TRIES, OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.pace import _Turns
@@ -137,7 +137,9 @@ def test_errors_that_are_no_answer_of_aws_are_told_apart(
         OmicsHook(config=once).get_read_set_job(ReadSetJobKind.EXPORT, STORE, JOB)
 
     connect(region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
-    with pytest.raises(OmicsTransientError, match="GetReadSetExportJob for HealthOmics export job 2345678901"):
+    with pytest.raises(
+        OmicsTransientError, match="EndpointConnectionError on GetReadSetExportJob for export job 2345678901"
+    ):
         ask()
     connect(region_name="us-east-1", endpoint_url="127.0.0.1:1")
     with pytest.raises(OmicsArgumentError, match="connection 'aws_default' makes no client: Invalid endpoint"):
@@ -148,7 +150,7 @@ def test_errors_that_are_no_answer_of_aws_are_told_apart(
     monkeypatch.setenv(
         "AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": {"region_name": "us-east-1"}})
     )
-    with pytest.raises(OmicsRequestError, match=r"NoCredentialsError.*credentials"):
+    with pytest.raises(OmicsTransientError, match=r"Unable to locate credentials.*the role that this machine should"):
         ask()
 
 
@@ -289,3 +291,23 @@ def test_the_order_of_positional_arguments(connect: Callable[..., None]) -> None
         False,
         3,
     )
+
+
+def test_what_is_denied_from_the_beginning_is_asked_for_once(world: World) -> None:
+    """Only what may have been withdrawn is asked again with the connection read anew, and once."""
+    hook, job_id = OmicsHook(config=ONE_TRY), world.job(ReadSetJobKind.EXPORT, "COMPLETED")
+    world.local.add_fault(operation="ListReadSets", error="AccessDeniedException")
+    for calls in (1, 1, 1):
+        before = world.local.call_counts().get("ListReadSets", 0)
+        with pytest.raises(OmicsRefusedError):
+            hook.find_active_read_sets(world.store, [JOB])
+        assert world.local.call_counts()["ListReadSets"] == before + calls
+        hook.get_read_set_export_job(world.store, job_id)
+    world.local.clear_faults()
+    assert hook.find_active_read_sets(world.store, [JOB]) == set()
+    world.local.add_fault(operation="ListReadSets", error="AccessDeniedException")
+    for calls in (2, 1):
+        before = world.local.call_counts()["ListReadSets"]
+        with pytest.raises(OmicsRefusedError):
+            hook.find_active_read_sets(world.store, [JOB])
+        assert world.local.call_counts()["ListReadSets"] == before + calls

@@ -185,7 +185,8 @@ def test_what_is_rendered_starts_nothing_else(world: World, name: str, value: An
     task = operator(world, EXPORT, world.read_sets, wait_for_completion=False, botocore_config=ONE_TRY)
     setattr(task, name, value)
     with only(OmicsArgumentError, OmicsRequestError):
-        assert len(task.execute({"ti": TaskInstance()})) == 1
+        started = task.execute({"ti": TaskInstance()})
+        assert len(started) == 1 or (name == "read_set_ids" and not arguments.parse_ids(name, value, can_be_empty=True))
 
 
 # --- answers of AWS

@@ -123,7 +123,7 @@ def test_accept_partial_failure(fast: World, ti: TaskInstance) -> None:
 
 @pytest.mark.parametrize("timeout", [0.3, timedelta(seconds=0.3)], ids=str)
 def test_a_timeout_names_the_jobs_that_go_on(world: World, ti: TaskInstance, timeout: Any) -> None:
-    with pytest.raises(AirflowException, match="These jobs go on at AWS") as caught:
+    with pytest.raises(AirflowException, match="These export jobs go on at AWS") as caught:
         run(operator(world, ReadSetJobKind.EXPORT, world.read_sets, timeout=timeout), ti)
     (job,) = world.omics.list_read_set_export_jobs(sequenceStoreId=world.store)["exportJobs"]
     assert job["id"] in str(caught.value)
@@ -181,3 +181,15 @@ def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
     assert processed(world, ReadSetJobKind.ACTIVATION) == dict.fromkeys(read_sets, 1)
     jobs = world.omics.list_read_set_activation_jobs(sequenceStoreId=world.store)["activationJobs"]
     assert [each["status"] for each in jobs] == ["COMPLETED"] * 3
+
+
+@pytest.mark.thorough
+def test_an_outage_is_asked_through_at_the_poll_interval(world: World, ti: TaskInstance) -> None:
+    """A job that was just started is asked for again after a second, and then not before its time."""
+    world.local.add_fault(operation="GetReadSetExportJob", error="InternalServerException")
+    started = operator(
+        world, ReadSetJobKind.EXPORT, world.read_sets, poll_interval=30, timeout=6, botocore_config=ONE_TRY
+    )
+    with pytest.raises(AirflowException, match="Last trouble: InternalServerException on GetReadSetExportJob"):
+        run(started, ti)
+    assert world.local.call_counts()["GetReadSetExportJob"] == 3

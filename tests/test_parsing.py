@@ -212,7 +212,7 @@ def test_what_is_no_summary_is_refused() -> None:
 
 
 def test_the_words_for_people() -> None:
-    words = f"HealthOmics export job {JOB} in sequence store {STORE}"
+    words = f"export job {JOB} in sequence store {STORE}"
     assert describe(EXPORT, STORE, JOB) == str(ReadSetJob(EXPORT, JOB, STORE, "SUBMITTED")) == words
     assert str(FailedReadSet("r0", "Torn", "s3://bucket/0")) == "r0 (Torn)"
     assert str(FailedReadSet(None, "Torn", "s3://bucket/0")) == "s3://bucket/0 (Torn)"

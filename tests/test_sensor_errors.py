@@ -32,7 +32,7 @@ def test_one_throttled_job_does_not_hide_that_another_does_not_exist(world: Worl
         run(world.sensor(ReadSetJobKind.EXPORT, [throttled, missing], botocore_config=ONE_TRY), ti)
 
 
-def test_a_look_at_a_list_is_given_up_in_an_outage(world: World, ti: TaskInstance) -> None:
+def test_in_an_outage_a_look_at_a_list_asks_for_three_jobs(world: World, ti: TaskInstance) -> None:
     jobs = [world.job(ReadSetJobKind.EXPORT, "COMPLETED") for _ in range(10)]
     sensor = world.sensor(ReadSetJobKind.EXPORT, jobs, botocore_config=ONE_TRY, mode="poke")
     world.local.add_fault(operation="GetReadSetExportJob", error="InternalServerException")
@@ -40,7 +40,7 @@ def test_a_look_at_a_list_is_given_up_in_an_outage(world: World, ti: TaskInstanc
     assert world.local.call_counts()["GetReadSetExportJob"] == 3
     world.local.add_fault(operation="ListReadSetExportJobs", error="InternalServerException")
     assert not sensor.poke({"ti": ti})
-    assert world.local.call_counts()["GetReadSetExportJob"] == 3
+    assert world.local.call_counts()["GetReadSetExportJob"] == 6
 
 
 @pytest.mark.thorough

@@ -111,7 +111,7 @@ def test_the_summary_of_an_import_names_sources(world: World, ti: TaskInstance) 
 
 def test_an_import_under_way_lists_sources_as_unfinished(world: World, ti: TaskInstance) -> None:
     job_id = world.job(ReadSetJobKind.IMPORT, "CANCELLED")
-    with pytest.raises(OmicsReadSetJobFailedError, match="0 of 3 read sets failed, 2 were never finished"):
+    with pytest.raises(OmicsReadSetJobFailedError, match="2 of 3 read sets were never finished"):
         run(world.sensor(ReadSetJobKind.IMPORT, job_id), ti)
     assert ti.xcoms["failed_job"]["unfinished"] == world.names(ReadSetJobKind.IMPORT)[1:]
     assert ti.xcoms["failed_read_set_ids"] == []
@@ -284,7 +284,7 @@ def test_each_poke_logs_one_line_that_a_person_can_follow(
     assert is_waiting(world.sensor(ReadSetJobKind.EXPORT, job_id), ti)
     (line,) = {line for line in logs() if job_id in line}
     assert (
-        f"HealthOmics export job {job_id} in sequence store {world.store}: IN_PROGRESS, "
+        f"export job {job_id} in sequence store {world.store}: IN_PROGRESS, "
         "1 of 3 read sets finished, 0 failed, 2 open (The job is currently in progress.)"
     ) in line
 
@@ -296,7 +296,7 @@ def test_arguments_rendered_to_nonsense_fail_before_any_call(world: World, ti: T
     before = len(world.local.calls())
     sensor = world.sensor(ReadSetJobKind.EXPORT, "{{ anything }}", sequence_store_id="{{ anything }}")
     sensor.sequence_store_id, sensor.job_id = world.store, "None"
-    with pytest.raises(OmicsArgumentError, match=r"job_id is 'None'.*pushed no XCom"):
+    with pytest.raises(OmicsArgumentError, match="job_id is 'None'"):
         run(sensor, ti)
     sensor.sequence_store_id, sensor.job_id = "mine", "1234567890"
     with pytest.raises(OmicsArgumentError, match="sequence_store_id is 'mine'"):

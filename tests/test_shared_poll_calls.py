@@ -63,9 +63,9 @@ def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World
         await until(lambda: gets(world))
         poll = await the_poll()
         assert "conn" in vars(poll._job_poll.hook)  # type: ignore[union-attr]
-        assert threads() == ["airflow-omics-poll_0"]
+        assert threads() == ["airflow-omics-poll"]
         await give_up(leaving)
-        assert threads() == ["airflow-omics-poll_0"]
+        assert threads() == ["airflow-omics-poll"]
         return poll
 
     assert "conn" not in vars(run(leave_while_asked())._job_poll.hook)

@@ -12,15 +12,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import JOB_SECONDS, ONE_TRY, TaskInstance, World, first_event, through_triggerer, wake
+from conftest import JOB_SECONDS, ONE_TRY, PATIENCE, TaskInstance, World, first_event, through_triggerer, wake
 from versions import AirflowSensorTimeout, TaskDeferred
 from waiting import EXPORT, asked, ids, run, trigger, until
 
 from airflow_omics import events
 from airflow_omics.compat import AirflowException, AirflowFailException
 from airflow_omics.exceptions import OmicsEventError
+from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.sensors import OmicsReadSetExportJobSensor
+from airflow_omics.shared_poll import Wait
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 # --- one trigger
@@ -266,7 +268,51 @@ def test_a_user_who_acts_on_a_deferred_task_reads_that_the_job_goes_on(
     assert "and 2 more" in line
 
 
+def test_a_task_that_leaves_says_who_has_to_be_running(world: World, logs: Callable[[], list[str]]) -> None:
+    with pytest.raises(TaskDeferred):
+        world.sensor(EXPORT, world.start(EXPORT), deferrable=True, timeout=90).execute({"ti": TaskInstance()})
+    (line,) = [line for line in logs() if "`airflow triggerer` has to be running" in line]
+    assert "Time left: 90" in line or "Time left: 89" in line
+
+
+def test_a_trigger_lingers_once_however_many_jobs_end(world: World) -> None:
+    jobs = [world.job(EXPORT, "COMPLETED") for _ in range(10)]
+    ended = [OmicsHook().get_read_set_job(EXPORT, world.store, job_id) for job_id in jobs]
+
+    async def one_after_the_other() -> Any:
+        wait = Wait(jobs, 4)
+        lingering = asyncio.create_task(trigger(world, *jobs, until="any", poll_interval=4)._wait(wait))
+        for job in ended:
+            wait.tell(job)
+            await asyncio.sleep(0.4)
+        return await lingering
+
+    assert len(run(one_after_the_other())["jobs"]) < len(jobs)
+
+
 # --- where it runs
+
+
+def test_a_call_that_hangs_does_not_keep_the_process_up(world: World) -> None:
+    world.local.add_fault(action="hang")
+    code = f"""
+import asyncio, sys
+from airflow_omics.triggers import OmicsReadSetJobTrigger
+async def main():
+    trigger = OmicsReadSetJobTrigger(kind="export", sequence_store_id="{world.store}", job_ids=["1234567890"],
+        botocore_config={{"read_timeout": 600, "retries": {{"total_max_attempts": 1}}}})
+    waiting = asyncio.create_task(anext(trigger.run()))
+    await asyncio.to_thread(sys.stdin.readline)
+    waiting.cancel()
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        run(until(lambda: asked(world, "Get")))
+        try:
+            process.communicate(b"\n", timeout=PATIENCE)
+        finally:
+            process.kill()
+        assert process.returncode == 0
 
 
 def test_the_triggerer_imports_no_boto3_and_default_deferrable_is_honoured() -> None:

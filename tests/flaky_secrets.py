@@ -1,0 +1,27 @@
+"""A secrets backend that cannot always be asked, for Airflow's setting ``[secrets] backend``."""
+
+from __future__ import annotations
+
+from airflow.secrets import BaseSecretsBackend
+
+away = 0
+"""How many of the next look-ups of a connection fail."""
+connections: dict[str, str] = {}
+"""What it has, as JSON."""
+
+
+class FlakySecrets(BaseSecretsBackend):
+    """What Airflow asks for a connection before it looks anywhere else."""
+
+    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
+        global away  # noqa: PLW0603 - Airflow makes the backend, and keeps it
+        if away > 0:
+            away -= 1
+            raise ConnectionError("the vault is sealed")
+        return connections.get(conn_id)
+
+    def get_variable(self, key: str, team_name: str | None = None) -> None:
+        return None
+
+    def get_config(self, key: str) -> None:
+        return None
