@@ -30,6 +30,7 @@ KILLED = {1, 3, -signal.SIGXCPU, -signal.SIGKILL}
 TESTS = {
     "jobs": ["test_parsing.py"],
     "exceptions": ["test_exceptions.py"],
+    "aws_errors": ["test_aws_errors.py"],
     "shared_poll": ["test_shared_poll.py", "test_shared_poll_calls.py", "test_shared_poll_errors.py"],
 }
 """The tests of a module's own, in tests/."""

@@ -32,14 +32,17 @@ def pytest_sessionstart() -> None:
 
 QUICK = (
     "arguments",
+    "arguments_rendered",
     "deferred_operators",
     "hooks",
+    "messages",
     "modes",
     "operators",
     "operators_once",
     "sensor_errors",
     "sensors",
     "triggers",
+    "trouble",
 )
 """The modules whose outcome hangs most on the version of Airflow, the Amazon provider or boto3."""
 

@@ -225,9 +225,9 @@ ANEW = "Credentials are looked for anew. If this goes on, check the Airflow conn
             "If this goes on, check endpoint_url, region_name and the network.",
         ),
         (
-            ResponseParserError("not XML."),
+            ResponseParserError("not X."),
             OmicsTransientError,
-            f"ResponseParserError {ON}: not XML. It began with '<p>'. "
+            f"ResponseParserError {ON}: not X. It began with '<p>'. "
             "If this goes on, check endpoint_url, region_name and the network.",
         ),
         (
