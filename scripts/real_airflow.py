@@ -43,7 +43,7 @@ class RealAirflow:
     What became of runs is read from its database, which is the same for all versions.
 
     :param home: A folder for its database, its configuration and its logs.
-    :param connection: The connection ``aws_default``.
+    :param connection: The connection ``aws_default``; :meth:`set_connection` changes it.
     :param settings: More of Airflow's configuration, as ``{"section__option": value}``.
     :param restart: Start a component anew that ended, or has shown no sign of life for a minute, as those do who run
         Airflow; else its end is an error.
@@ -63,7 +63,9 @@ class RealAirflow:
         self._restart = restart
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        self._env = _environment(home, dags_folder, connection, self._port, settings or {})
+        self._connections = home / "connections.json"
+        self.set_connection(connection)
+        self._env = _environment(home, dags_folder, self._connections, self._port, settings or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = ExitStack()
 
@@ -83,6 +85,13 @@ class RealAirflow:
     ) -> None:
         """Stop everything."""
         self._stack.close()
+
+    def set_connection(self, connection: Mapping[str, Any]) -> None:
+        """Set the connection ``aws_default``; whatever looks it up from now on finds this one."""
+        written = self._connections.with_suffix(".new")
+        extra = json.dumps(connection.get("extra", {}))
+        written.write_text(json.dumps({"aws_default": {**connection, "extra": extra}}))
+        written.replace(self._connections)  # at once, since Airflow may be reading
 
     def start(self, *names: str) -> None:
         """Start components."""
@@ -232,7 +241,7 @@ class RealAirflow:
 
 
 def _environment(
-    home: Path, dags_folder: Path, connection: Mapping[str, Any], api_port: int, settings: Mapping[str, Any]
+    home: Path, dags_folder: Path, connections: Path, api_port: int, settings: Mapping[str, Any]
 ) -> dict[str, str]:
     """Return an environment that has nothing of the user's own Airflow and AWS settings."""
     url = f"http://127.0.0.1:{api_port}"
@@ -253,13 +262,15 @@ def _environment(
         "api_auth__jwt_secret": secrets.token_hex(32),
         "logging__worker_log_server_port": _free_port(),
         "logging__trigger_log_server_port": _free_port(),
+        # A variable of the environment would stay as it was when a component was started.
+        "secrets__backend": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "secrets__backend_kwargs": json.dumps({"connections_file_path": str(connections)}),
         **settings,
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))}
     return {
         **clean,
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
         "AWS_EC2_METADATA_DISABLED": "true",
         "no_proxy": "127.0.0.1,localhost",
         "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",  # Airflow 2: LocalExecutor with SQLite

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from conftest import JOB_SECONDS, World
 from real_airflow import RealAirflow
+from servers import Flaky, serve
 
 from airflow_omics.jobs import ReadSetJobKind
 
@@ -18,10 +20,14 @@ DAG = "waits"
 EXPORT = ReadSetJobKind.EXPORT
 RUN_SECONDS = 900
 WAITS = {"deferred": 60, "rescheduled": 20, "exported": 10}
+"""How many waits there are, by task."""
+IN_ALL_MODES = {"deferred": 30, "rescheduled": 12, "exported": 6, "poked": 1, "held": 1}
+"""Fewer, but in all modes: the last two hold a worker each."""
+SENSORS, OPERATORS = ("deferred", "rescheduled", "poked"), ("exported", "held")
 ENDINGS = ("COMPLETED",) * 6 + ("COMPLETED_WITH_FAILURES",) * 2 + ("FAILED", "CANCELLED")
 """How jobs end, in turn."""
 WAITING = ("deferred", "up_for_reschedule")
-REFUSED = "was answered with {}"
+REFUSED = "{} on "
 
 
 @dataclass
@@ -43,38 +49,53 @@ class Scene:
     """
     One run, begun and over; between, when most waits have looked once, comes what strikes midway.
 
+    :param connection: The connection that is right; :meth:`connect` changes it.
+    :param waits: How many waits there are, by task.
     :param refusals: Errors that may end a wait, since they do not pass by themselves; its log must name one.
-    :param share: Of the usual number of waits.
     """
 
     airflow: RealAirflow
     world: World
+    connection: Mapping[str, Any]
+    waits: Mapping[str, int]
     refusals: tuple[str, ...] = ()
-    share: float = 1.0
+    stack: ExitStack = field(default_factory=ExitStack)
+    """What is undone at the end."""
+    server: Any = None
+    """What stands between Airflow and AWS, if anything does; of tests/servers.py."""
     jobs: dict[str, list[str]] = field(default_factory=dict)
     """Ids of the jobs that the sensors wait for, by task."""
     endings: dict[str, str] = field(default_factory=dict)
     """How each of these jobs ends."""
-    to_export: list[list[str]] = field(default_factory=list)
-    """What each operator exports: the first of two read sets fails in every fifth."""
+    to_export: dict[str, list[list[str]]] = field(default_factory=dict)
+    """What each operator exports, by task: the first of two read sets fails in every fifth."""
     run: str = ""
     failing: list[str] = field(default_factory=list)
     """The read sets that jobs fail on."""
 
-    @property
-    def waits(self) -> dict[str, int]:
-        """How many waits there are, by task."""
-        return {task: int(number * self.share) for task, number in WAITS.items()}
-
     def begin(self) -> None:
         """Start the jobs, and put together what operators will start."""
-        for task in ("deferred", "rescheduled"):
-            self.jobs[task] = [self._start(ENDINGS[number % len(ENDINGS)]) for number in range(self.waits[task])]
-        self.to_export = [self._read_sets(number % 5 == 0) for number in range(self.waits["exported"])]
+        for task, number in self.waits.items():
+            if task in SENSORS:
+                self.jobs[task] = [self._start(ENDINGS[index % len(ENDINGS)]) for index in range(number)]
+            else:
+                self.to_export[task] = [self._read_sets(index % 5 == 0) for index in range(number)]
+
+    def connect(self, *, login: str | None = None, **extra: Any) -> None:
+        """Change the connection, until the scene is over: its access key id, and members of its extra."""
+        good = self.connection
+        changed = {**good, "login": login or good["login"], "extra": {**good["extra"], **extra}}
+        self.airflow.set_connection(changed)
+        self.stack.callback(self.airflow.set_connection, good)
+
+    def stand_between(self, kind: type[Flaky], **more: Any) -> str:
+        """Put a server between Airflow and AWS, and return its URL."""
+        url, self.server = self.stack.enter_context(serve(kind, **more))
+        return str(url)
 
     def go(self, midway: Callable[[Scene], None]) -> None:
         """Run the DAG to its end."""
-        conf = {"store": self.world.store, **self.jobs, "exported": self.to_export}
+        conf = {"store": self.world.store, **self.jobs, **self.to_export}
         self.run = self.airflow.trigger(DAG, conf)
         states: dict[str, str] = {}
         is_midway = False
@@ -138,11 +159,12 @@ class Scene:
             log = "".join(each.read_text() for each in folder.glob("*.log*"))
             was_refused = state == "failed" and any(REFUSED.format(error) in log for error in self.refusals)
             return "right" if was_refused else "wrong"
-        if task == "exported":
-            failing = self.to_export[index][:1] if index % 5 == 0 else []
+        if task in OPERATORS:
+            to_export = self.to_export[task][index]
+            failing = to_export[:1] if index % 5 == 0 else []
             finished = {each for job in found for each in job["finished"]}
             failed = {each["read_set_id"] for job in found for each in job["failed"]}
-            is_right = (finished, failed) == (set(self.to_export[index]) - set(failing), set(failing))
+            is_right = (finished, failed) == (set(to_export) - set(failing), set(failing))
             return "right" if is_right and bool(failing) == (state == "failed") else "wrong"
         job_id = self.jobs[task][index]
         is_good = self.endings[job_id] == "COMPLETED"

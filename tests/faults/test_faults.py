@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from conftest import World
+from conftest import ROLE, World
 from real_airflow import COMPONENTS, RealAirflow
-from scene import DAG, EXPORT, Outcome, Scene
+from scene import DAG, EXPORT, IN_ALL_MODES, WAITS, Outcome, Scene
+from servers import AwaySts, Proxy
 
-from airflow_omics.exceptions import _TRANSIENT_CODES
+from airflow_omics.aws_errors import TRANSIENT_CODES
 from airflow_omics.local import LocalHealthOmics
 from airflow_omics.local.wire import error_codes
 
 TRANSIENT = ("ThrottlingException", "InternalServerException", "RequestTimeoutException")
-REFUSALS = tuple(sorted(set(error_codes()) - _TRANSIENT_CODES))
+REFUSALS = tuple(sorted(set(error_codes()) - TRANSIENT_CODES))
 
 
 def nothing(scene: Scene) -> None:
@@ -33,6 +34,7 @@ class Fault:
     """
     Something that is wrong: ``prepare`` before jobs are started, ``begin`` before the run, ``midway`` in it.
 
+    :param is_felt: Whether it did strike, of those where a mistake in the test could keep it from that.
     :param share: Of the usual number of waits; heavy throttling makes calls rare, and a run long.
     """
 
@@ -41,6 +43,8 @@ class Fault:
     prepare: Callable[[World], None] = lambda world: None
     refusals: tuple[str, ...] = ()
     share: float = 1.0
+    waits: Mapping[str, int] = field(default_factory=lambda: WAITS)
+    is_felt: Callable[[Scene], object] = lambda scene: True
 
 
 def answer(**fault: Any) -> Callable[[Scene], None]:
@@ -78,6 +82,50 @@ def not_found_at_first(scene: Scene) -> None:
 
 def skewed(scene: Scene) -> None:
     scene.world.local.add_fault(error="RequestTimeTooSkewed", http_status=403, rate=0.2)
+
+
+OLD_KEY, NEW_KEY = "AKIAOLDOLDOLDOLDOLD1", "AKIANEWNEWNEWNEWNEW1"
+UNKNOWN_KEY = "UnrecognizedClientException"
+
+
+def rotate_key(scene: Scene) -> None:
+    """Give the connection a new key, and make the old one inactive."""
+    scene.connect(login=NEW_KEY)
+    scene.world.local.add_fault(
+        error=UNKNOWN_KEY,
+        http_status=403,
+        message="The security token included in the request is invalid.",
+        access_key=OLD_KEY,
+    )
+
+
+def is_answered_with(error: str) -> Callable[[Scene], bool]:
+    return lambda scene: any(call["error"] == error for call in scene.world.local.calls())
+
+
+def assume_role(scene: Scene) -> None:
+    """Have the connection assume a role, with an STS that is away."""
+    url = scene.stand_between(AwaySts)
+    scene.connect(role_arn=ROLE, service_config={"sts": {"endpoint_url": url}})
+
+
+def sts_away_again(scene: Scene) -> None:
+    """Wait until STS is back and credentials are had, and let it go away."""
+    sts = scene.server
+    scene.keep_on(sts.away_since + sts.away_seconds + 10 - time.monotonic())
+    sts.away_since = None
+
+
+def clock_off(scene: Scene) -> None:
+    for said in ("Signature expired: 20261125T000000Z is now earlier", "Signature not yet current: is still later"):
+        scene.world.local.add_fault(error="InvalidSignatureException", http_status=403, message=said, rate=0.1)
+
+
+def behind_proxy(scene: Scene) -> None:
+    """Have a host that only a proxy of the connection's config_kwargs knows."""
+    url = scene.stand_between(Proxy, target=scene.world.local.endpoint_url)
+    config = {**scene.connection["extra"]["config_kwargs"], "proxies": {"http": url}}
+    scene.connect(endpoint_url="http://healthomics.invalid", config_kwargs=config)
 
 
 def kill(*names: str) -> Callable[[Scene], None]:
@@ -130,11 +178,29 @@ FAULTS = {
     "bodies that are no JSON, 30 %": Fault(answer(action="garbage", rate=0.3)),
     "an outage of two minutes": Fault(midway=outage),
     "credentials expired for 20 s": Fault(midway=expired_credentials),
+    "key rotated": Fault(
+        lambda scene: scene.connect(login=OLD_KEY),
+        rotate_key,
+        waits=IN_ALL_MODES,
+        is_felt=is_answered_with(UNKNOWN_KEY),
+    ),
+    "STS away for a minute, twice": Fault(
+        assume_role, sts_away_again, waits=IN_ALL_MODES, is_felt=lambda scene: scene.server.refused
+    ),
+    "behind a proxy": Fault(behind_proxy, waits=IN_ALL_MODES, is_felt=lambda scene: scene.server.asked),
     "jobs not found at first": Fault(not_found_at_first),
+    "Lists out of order": Fault(
+        answer(operation=EXPORT.operation("List"), error="InternalServerException"),
+        waits=IN_ALL_MODES,
+        is_felt=is_answered_with("InternalServerException"),
+    ),
     "Lists 10 s behind": Fault(lambda scene: scene.world.local.configure(list_lag=10)),
     "unknown statuses, 30 %": Fault(answer(operation=EXPORT.operation("Get"), response={"status": "PAUSED"}, rate=0.3)),
     "AWS's clock an hour ahead": Fault(skewed, prepare=lambda world: world.local.advance(3600)),
     "AWS's clock an hour behind": Fault(skewed, prepare=lambda world: world.local.advance(-3600)),
+    "AWS's clock off, 20 %": Fault(
+        clock_off, waits=IN_ALL_MODES, is_felt=is_answered_with("InvalidSignatureException")
+    ),
     "workers killed 6 times": Fault(midway=kill_workers),
     "triggerer killed twice": Fault(midway=kill("triggerer")),
     "scheduler killed twice": Fault(midway=kill("scheduler")),
@@ -145,6 +211,7 @@ FAULTS = {
 
 
 SETTINGS = {
+    "core__parallelism": 6,  # two may be held by waits
     # A worker, a triggerer or a scheduler that is gone is noticed in seconds instead of minutes.
     "scheduler__task_instance_heartbeat_timeout": 30,
     "scheduler__task_instance_heartbeat_timeout_detection_interval": 5,
@@ -169,9 +236,14 @@ def local() -> Iterator[LocalHealthOmics]:
 
 
 @pytest.fixture(scope="module")
-def airflow(local: LocalHealthOmics, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
+def connection(local: LocalHealthOmics) -> dict[str, Any]:
     connection = local.connection
     connection["extra"]["config_kwargs"] = {"read_timeout": 3, "connect_timeout": 3}
+    return connection
+
+
+@pytest.fixture(scope="module")
+def airflow(connection: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAirflow]:
     home = tmp_path_factory.mktemp("airflow")
     with RealAirflow(home, Path(__file__).parent / "dags", connection, SETTINGS, restart=True) as airflow:
         yield airflow
@@ -195,18 +267,25 @@ def report() -> Iterator[Callable[[Outcome], None]]:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_wait_ends_as_its_job_does(
-    name: str, airflow: RealAirflow, local: LocalHealthOmics, report: Callable[[Outcome], None]
+    name: str,
+    airflow: RealAirflow,
+    local: LocalHealthOmics,
+    connection: dict[str, Any],
+    report: Callable[[Outcome], None],
 ) -> None:
     fault = FAULTS[name]
     began = time.monotonic()
     world = World(local)
     fault.prepare(world)
-    scene = Scene(airflow, world, fault.refusals, fault.share)
-    scene.begin()
-    fault.begin(scene)
-    scene.go(fault.midway)
+    waits = {task: int(number * fault.share) for task, number in fault.waits.items()}
+    scene = Scene(airflow, world, connection, waits, fault.refusals)
+    with scene.stack:
+        scene.begin()
+        fault.begin(scene)
+        scene.go(fault.midway)
     local.clear_faults()
     outcome = scene.outcome(name)
     outcome.seconds = round(time.monotonic() - began)
     report(outcome)
     assert (outcome.right, outcome.wrong, outcome.lost, outcome.doubled) == (outcome.waits, 0, 0, 0)
+    assert fault.is_felt(scene)

@@ -24,7 +24,7 @@ except ImportError:
 def waits() -> None:
     @task
     def conf(key: str, dag_run: Any = None) -> list[Any]:
-        return dag_run.conf[key]
+        return dag_run.conf.get(key, [])
 
     store: dict[str, Any] = {"sequence_store_id": "{{ dag_run.conf['store'] }}"}
     OmicsReadSetExportJobSensor.partial(task_id="deferred", deferrable=True, poke_interval=5, **store).expand(
@@ -33,14 +33,22 @@ def waits() -> None:
     OmicsReadSetExportJobSensor.partial(task_id="rescheduled", poke_interval=10, **store).expand(
         job_id=conf.override(task_id="to_reschedule")("rescheduled")
     )
-    OmicsStartReadSetExportJobOperator.partial(
-        task_id="exported",
-        role_arn="arn:aws:iam::123456789012:role/HealthOmics",
-        destination="s3://airflow-omics-tests/out/",
-        deferrable=True,
-        poll_interval=5,
+    # These two hold a worker while they wait: they come first, so that they are waiting when something strikes.
+    first: dict[str, Any] = {"priority_weight": 10}
+    OmicsReadSetExportJobSensor.partial(task_id="poked", mode="poke", poke_interval=3, **first, **store).expand(
+        job_id=conf.override(task_id="to_poke", **first)("poked")
+    )
+    export: dict[str, Any] = {
+        "role_arn": "arn:aws:iam::123456789012:role/HealthOmics",
+        "destination": "s3://airflow-omics-tests/out/",
         **store,
-    ).expand(read_set_ids=conf.override(task_id="to_export")("exported"))
+    }
+    OmicsStartReadSetExportJobOperator.partial(task_id="held", poll_interval=3, **first, **export).expand(
+        read_set_ids=conf.override(task_id="to_hold", **first)("held")
+    )
+    OmicsStartReadSetExportJobOperator.partial(task_id="exported", deferrable=True, poll_interval=5, **export).expand(
+        read_set_ids=conf.override(task_id="to_export")("exported")
+    )
 
 
 waits()
