@@ -66,6 +66,7 @@ class Bulk(LoggingMixin):
     superseded: set[str] = field(default_factory=set)
     total: int = 0
     trouble: OmicsTransientError | None = None
+    is_stopped: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -97,8 +98,8 @@ class Bulk(LoggingMixin):
         return found
 
     def start(self) -> None:
-        """Start as many jobs as there is room for."""
-        while self.pending and len(self.running) < self.max_concurrent_jobs:
+        """Start as many jobs as there is room for, unless it was stopped."""
+        while self.pending and not self.is_stopped and len(self.running) < self.max_concurrent_jobs:
             chunk = self.pending[0]
             try:
                 job = self.hook.start_read_set_job(

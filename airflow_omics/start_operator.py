@@ -109,6 +109,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         )
         self.accept_partial_failure = accept_partial_failure
         self.client_token = client_token
+        self._bulk_under_way: Bulk | None = None
         check_client_of(self)
 
     def execute(self, context: Context) -> list[Any]:
@@ -137,13 +138,11 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     def _go_on(
         self, bulk: Bulk, context: Context, deadline: float | None, event: tuple[object] | None = None
     ) -> list[Any]:
+        self._bulk_under_way = bulk
         try:
             is_over = self._run(bulk, deadline, event)
         except BaseException:
-            if bulk.running:
-                self.log.warning(
-                    "These jobs go on at AWS, which cannot cancel them: %s", some(bulk.running, LONGEST_MESSAGE)
-                )
+            self._tell_what_goes_on(bulk)
             raise
         if not is_over:
             self._leave(bulk, deadline)
@@ -155,6 +154,18 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             error.push(context, summaries)
             raise error
         return summaries
+
+    def on_kill(self) -> None:
+        """Start no more jobs: Airflow 3 calls this on SIGTERM, and lets the process go on until it kills it."""
+        if (bulk := self._bulk_under_way) is not None:
+            bulk.is_stopped = True
+            self._tell_what_goes_on(bulk)
+
+    def _tell_what_goes_on(self, bulk: Bulk) -> None:
+        if bulk.running:
+            self.log.warning(
+                "These jobs go on at AWS, which cannot cancel them: %s", some(bulk.running, LONGEST_MESSAGE)
+            )
 
     def _run(self, bulk: Bulk, deadline: float | None, event: tuple[object] | None) -> bool:
         """Start jobs and wait for them; return whether that is all, or else the rest is for the triggerer."""
@@ -182,6 +193,8 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             is_unclear = bool(bulk.earlier_attempts and bulk.unlooked)
             if added and (bulk.is_over or not (self.wait_for_completion or bulk.pending or is_unclear)):
                 return True
+            if bulk.is_stopped:
+                raise AirflowException(f"Killed: no more jobs are started. {bulk.progress}")
             left = math.inf if deadline is None else deadline - time.time()
             if left <= 0:
                 raise AirflowException(self._timed_out(bulk))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from datetime import timedelta
 from multiprocessing import get_context
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import ONE_TRY, PATIENCE, TaskInstance, World
 from starting import operator, processed, run
+from ways import calls, until
 
 from airflow_omics.compat import AirflowException
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
@@ -193,3 +196,29 @@ def test_an_outage_is_asked_through_at_the_poll_interval(world: World, ti: TaskI
     with pytest.raises(AirflowException, match="Last trouble: InternalServerException on GetReadSetExportJob"):
         run(started, ti)
     assert world.local.call_counts()["GetReadSetExportJob"] == 3
+
+
+def _until_killed(started: OmicsStartReadSetJobOperator, ti: TaskInstance) -> None:
+    """Do on SIGTERM what Airflow 3's task runner does: call on_kill, and raise nothing."""
+    signal.signal(signal.SIGTERM, lambda *_: started.on_kill())
+    run(started, ti)
+
+
+def test_a_killed_task_starts_no_more_jobs_and_names_those_that_go_on(
+    world: World, ti: TaskInstance, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world.local.configure(max_concurrent_jobs={"export": 1})
+    read_sets = world.local.add_read_sets(world.store, 250)
+    started = operator(world, ReadSetJobKind.EXPORT, read_sets, poll_interval=0.1)
+    process = get_context("fork").Process(target=_until_killed, args=(started, ti))
+    process.start()
+    try:
+        until(lambda: calls(world) > 2)
+        os.kill(process.pid or 0, signal.SIGTERM)
+        process.join(PATIENCE)
+        assert process.exitcode == 1
+    finally:
+        process.kill()
+    started_jobs = [call for call in world.local.calls() if call["operation"].startswith("Start") and not call["error"]]
+    assert len(started_jobs) == 1
+    assert "These jobs go on at AWS" in capfd.readouterr().out
