@@ -84,6 +84,11 @@ _TRANSIENT_BOTOCORE = (
     IncompleteReadError,
     MetadataRetrievalError,
 )
+_UNSENDABLE = re.compile(
+    r"Invalid header|Failed to parse: |PEM lib|NO_CERTIFICATE_OR_CRL|no certificate or crl"
+    r"|\[Errno (?:2|13|20|21)\]"  # a certificate's file is not there, not readable, or a folder
+)
+"""What Python and urllib3 say of a header, a URL or a certificate."""
 _DENIED_ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:\w+)", re.IGNORECASE)
 
 
@@ -112,6 +117,11 @@ def are_credentials_expired(error: Exception) -> bool:
     return isinstance(error, CredentialRetrievalError) or (isinstance(error, ClientError) and _code(error) in _EXPIRED)
 
 
+def is_no_word_of_aws(error: Exception) -> bool:
+    """Tell whether AWS may not have answered at all: a wrong endpoint or a proxy gives no answer, or an HTTP 5xx."""
+    return not isinstance(error, ClientError) or _http_status(error.response) >= 500
+
+
 def is_key_unknown(error: Exception) -> bool:
     """Tell whether AWS does not know the key that a request is signed with, or not with this secret."""
     return isinstance(error, ClientError) and _code(error) in _UNKNOWN_KEY and not is_transient(error)
@@ -138,8 +148,8 @@ def is_transient(error: Exception) -> bool:
         said = _message(error).lower()
         passing = any(text in said for text in _TRANSIENT_TEXTS.get(code, ()))
         return passing or code in TRANSIENT_CODES or http in _TRANSIENT_HTTP or http >= 500
-    if isinstance(error, SSLError):
-        return "CERTIFICATE_VERIFY_FAILED" not in str(error)  # a wrong CA stays wrong; a broken handshake does not
+    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return False  # a wrong CA stays wrong; a broken handshake does not
     # The latter: the body was not what the service sends; something between us and AWS answered.
     return isinstance(error, (*_TRANSIENT_BOTOCORE, ResponseParserError)) and not _is_unsendable(error)
 
@@ -228,9 +238,11 @@ def _is_denied_explicitly(error: ClientError) -> bool:
 
 
 def _is_unsendable(error: Exception) -> bool:
-    """Tell whether a request was never sent, since a header or an option of the client is not what it must be."""
-    cause = error.kwargs.get("error") if isinstance(error, HTTPClientError) else None
-    return isinstance(cause, TypeError | ValueError | AttributeError) and not isinstance(cause, OSError)
+    """Tell whether a request was never sent, since a header, a certificate or an option cannot be what it is."""
+    if not isinstance(error, HTTPClientError | SSLError):
+        return False
+    cause = error.kwargs.get("error")
+    return isinstance(cause, TypeError | UnicodeEncodeError) or bool(_UNSENDABLE.search(str(error)))
 
 
 def _http_status(response: Mapping[str, Any]) -> int:

@@ -127,7 +127,7 @@ class Bulk(LoggingMixin):
         for job in self._poll.get([job_id for job_id in self.running if job_id not in surely_open]):
             self.take(job)
             self.start()
-        self.trouble = self._poll.trouble or self.trouble
+        self.trouble = self._poll.trouble
 
     def take(self, job: ReadSetJob) -> None:
         """Take notice of what AWS says of a running job."""

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from airflow_omics.bounds import cut, shown
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.masking import has_secret, mask
-from airflow_omics.values import has_templates, number, whole, wrong
+from airflow_omics.values import has_templates, wrong
 
 Rule: TypeAlias = "tuple[Callable[[Any], bool], str] | dict[str, Rule]"
 """A test and what it expects in words; or the rules of a dictionary's members, under ``*`` that of any other."""
@@ -20,7 +20,7 @@ LONGEST_TIMEOUT = 86_400
 
 _NO_PATHS = ("", "false", "none", "null", "true")
 _SECRET_NAME = re.compile(r"(?i)passw|secret|token|credential|private_?key|api_?key")
-_USER_IN_URL = re.compile(r"//[^\s/]+@|^[^\s/:@]+:[^\s@]+@")
+_USER_IN_URL = re.compile(r"//[^\s/]+@")
 
 
 def _is_text(value: object) -> bool:
@@ -29,11 +29,8 @@ def _is_text(value: object) -> bool:
 
 
 def _is_whole(lowest: int) -> Callable[[object], bool]:
-    def test(value: object) -> bool:
-        found = whole(value)
-        return found is not None and lowest <= found < 2**31
-
-    return test
+    """Tell whether a value is an int from ``lowest`` on; botocore takes no other library's whole numbers."""
+    return lambda value: type(value) is int and lowest <= value < 2**31
 
 
 def _or_none(test: Callable[[Any], bool], expected: str) -> Rule:
@@ -44,10 +41,24 @@ _FLAG = _or_none(lambda value: isinstance(value, bool), "True or False")
 _TEXT = _or_none(_is_text, "text of at most 4,096 printable ASCII characters")
 _PATH = _or_none(lambda value: isinstance(value, str) and value.isprintable(), "text")
 _CERTIFICATE = _or_none(
-    lambda value: all(isinstance(each, str) for each in (value if isinstance(value, list | tuple) else [value])),
+    lambda value: (
+        isinstance(value, str)
+        or (isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(each, str) for each in value))
+    ),
     "the path of a certificate, or the two paths of a certificate and its key",
 )
-_SECONDS = _or_none(lambda value: 0 < number(value) <= LONGEST_TIMEOUT, "seconds, as a number above 0, at most a day")
+_PROXY = _or_none(
+    lambda value: (
+        isinstance(value, str)
+        and value.isprintable()
+        and ("://" not in value or value.lower().startswith(("http://", "https://")))
+    ),
+    "the URL of a proxy, such as 'http://proxy:3128'; botocore knows no other kind",
+)
+_SECONDS = _or_none(
+    lambda value: type(value) in (int, float) and 0 < value <= LONGEST_TIMEOUT,
+    "seconds, as a number above 0, at most a day",
+)
 _OPTIONS: dict[str, Rule] = {
     **dict.fromkeys(
         (
@@ -87,7 +98,7 @@ _OPTIONS: dict[str, Rule] = {
     "request_min_compression_size_bytes": _or_none(_is_whole(0), "a whole number of at least 0"),
     "client_cert": _CERTIFICATE,
     "client_context_params": {},
-    "proxies": {"*": _PATH},
+    "proxies": {"*": _PROXY},
     "proxies_config": {
         "proxy_ca_bundle": _PATH,
         "proxy_client_cert": _CERTIFICATE,
@@ -167,7 +178,8 @@ def check_no_secrets(argument: str, config: object) -> None:
         if id(value) in seen:  # it may hold itself
             continue
         seen.add(id(value))
-        if isinstance(value, str) and (has_secret(value) or _USER_IN_URL.search(value)):
+        is_proxy = where.startswith(f"{argument}['proxies']") and isinstance(value, str) and "@" in value
+        if is_proxy or (isinstance(value, str) and (has_secret(value) or _USER_IN_URL.search(value))):
             raise _masked(OmicsArgumentError(f"{where} has a password in it. {_PLAIN_TEXT}"))
         if isinstance(value, list | tuple):
             rest += [(f"{where}[{index}]", each) for index, each in enumerate(value)]

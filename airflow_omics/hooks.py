@@ -14,6 +14,7 @@ from airflow_omics.bounds import shown
 from airflow_omics.client import OmicsClientHook
 from airflow_omics.exceptions import OmicsResponseError, OmicsThrottledError
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
+from airflow_omics.masking import mask
 from airflow_omics.members import items
 
 MOST_PAGES = {**{f"{kind.value}Jobs": 100 for kind in ReadSetJobKind}, "readSets": 10_000}
@@ -167,6 +168,7 @@ class OmicsHook(OmicsClientHook):
         try:
             yield
         except ValueError as error:
+            mask(error, self._secrets())
             raise OmicsResponseError(
                 f"An answer that cannot be right: {error}. It came to {Call(operation, subject, self.where)}."
                 f"{self._answer} Check what stands between Airflow and AWS (endpoint_url, proxy), and report it if it "

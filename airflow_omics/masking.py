@@ -19,7 +19,7 @@ SHORTEST = 8
 
 _TELLTALE = re.compile(
     r"""(?ix)
-    (https?://) [^\s/@"']+ (?=@)              # a user and password before a host
+    (\b[a-z0-9+.-]+://) [^\s/@"']+ (?=@)              # a user and password before a host
     | (invalid\ endpoint:\ ) \S+              # botocore, of a URL without a scheme
     | (integer\ value\ as\ ) '[^']*'          # Python, of a password with a slash, taken for a port
     | (                                       # by its name, in a header, a query, JSON or a profile
@@ -30,8 +30,15 @@ _TELLTALE = re.compile(
 )
 
 
-def masked(text: str) -> str:
-    """Return a text with what stands where secrets stand replaced."""
+def masked(text: str, secrets: Iterable[Any] = ()) -> str:
+    """
+    Return a text with secrets replaced: those known, and others by what stands before them.
+
+    :param secrets: What is known to be secret; empty ones, and those that are no text, too.
+    """
+    known = {str(each).strip() for each in secrets if each is not None}
+    for secret in sorted((each for each in known if len(each) >= SHORTEST), key=len, reverse=True):
+        text = text.replace(secret, MASK)
     return _TELLTALE.sub(lambda match: "".join(filter(None, match.groups())) + MASK, text)
 
 
@@ -40,21 +47,19 @@ def has_secret(text: str) -> bool:
     return _TELLTALE.search(text) is not None
 
 
-def mask(error: BaseException, secrets: Iterable[str]) -> None:
+def mask(error: BaseException, secrets: Iterable[Any]) -> None:
     """
     Replace secrets in an exception and in all that it was raised from, in place: a traceback shows them all.
 
     Client tokens stay: they make a request idempotent, and let nobody in.
 
-    :param secrets: What is known to be secret; other secrets are found by what stands before them.
+    :param secrets: As :func:`masked` takes them.
     """
-    known = sorted({each.strip() for each in secrets if len(each.strip()) >= SHORTEST}, key=len, reverse=True)
+    known = tuple(secrets)
 
     def without(value: Any) -> Any:
         if isinstance(value, str):
-            for secret in known:
-                value = value.replace(secret, MASK)
-            return masked(value)
+            return masked(value, known)
         if isinstance(value, dict):
             return {name: without(member) for name, member in value.items()}
         if type(value) in (list, tuple):

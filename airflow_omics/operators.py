@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_omics.arguments import check, check_ids, parse_destination, parse_ids, parse_role, parse_sources
+from airflow_omics.arguments import (
+    check,
+    check_bool,
+    check_ids,
+    parse_destination,
+    parse_ids,
+    parse_role,
+    parse_sources,
+)
 from airflow_omics.bulk import Bulk
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsExportedObjectsLink, OmicsSequenceStoresLink
@@ -66,6 +74,7 @@ class OmicsStartReadSetActivationJobOperator(OmicsStartReadSetJobOperator):
         super().__init__(**kwargs)
         check_ids("read_set_ids", read_set_ids, can_be_empty=is_mapped(self))
         self.read_set_ids = read_set_ids
+        check_bool("force", force)
         self.force = force
 
     def _add(self, bulk: Bulk) -> None:

@@ -44,8 +44,8 @@ class JobPoll:
     kind: ReadSetJobKind
     sequence_store_id: str
     log: Any
-    trouble: OmicsTransientError | None = None
-    """What last kept AWS from telling :meth:`get` of a job."""
+    missed: dict[str, OmicsTransientError] = field(default_factory=dict)
+    """What kept AWS from telling the last :meth:`get` of a job."""
     _last: dict[str, str] = field(default_factory=dict)
 
     def find_open(self, job_ids: Collection[str]) -> set[str]:
@@ -54,7 +54,7 @@ class JobPoll:
 
         A List has up to 100 jobs of one status in a page, and quotas keep few jobs running in an account, so usually
         two calls tell it of all. What is over is found by its absence: a Get then says how it ended. If listing is
-        refused or out of order, no job is surely open: Get may work all the same.
+        refused or out of order, fewer jobs or none are surely open: Get may work all the same.
 
         :raises airflow_omics.exceptions.OmicsCredentialsError: AWS does not accept the connection's credentials.
         """
@@ -70,8 +70,7 @@ class JobPoll:
         except OmicsCredentialsError:
             raise
         except OmicsRequestError as error:
-            self.log.warning("%s Asking for every job by itself instead.", error)
-            return set()
+            self.log.warning("%s Asking by itself for every job that was not listed.", error)
         return found
 
     def ask(self, job_ids: Iterable[str]) -> Iterator[tuple[str, ReadSetJob | OmicsRequestError]]:
@@ -120,9 +119,11 @@ class JobPoll:
 
         :raises airflow_omics.exceptions.OmicsRequestError: A call failed in a way that does not pass by itself.
         """
-        for _, answer in self.ask(job_ids):
+        self.missed = {}
+        for job_id, answer in self.ask(job_ids):
+            self.missed.pop(job_id, None)
             if isinstance(answer, OmicsTransientError):
-                self.trouble = answer
+                self.missed[job_id] = answer
                 self.log.warning(WAITED_OUT, answer)
             elif isinstance(answer, OmicsRequestError):
                 raise answer
@@ -130,6 +131,11 @@ class JobPoll:
                 if not answer.is_status_known:
                     self.log.warning(UNKNOWN_STATUS, answer, answer.status)
                 yield answer
+
+    @property
+    def trouble(self) -> OmicsTransientError | None:
+        """What kept AWS from telling the last :meth:`get` of all jobs."""
+        return next(iter(self.missed.values()), None)
 
     def _may_be(self, job_id: str, status: JobStatus) -> bool:
         """Tell whether a job can have this status now, by what it had last; no job goes back to SUBMITTED."""

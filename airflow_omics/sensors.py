@@ -91,6 +91,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
             kwargs["timeout"] = parse_seconds("timeout", timeout)
         super().__init__(mode=mode, poke_interval=parse_seconds("poke_interval", poke_interval), **kwargs)
         check_bool("accept_partial_failure", accept_partial_failure)
+        check_bool("deferrable", deferrable)
         check_id("sequence_store_id", sequence_store_id)
         check_ids("job_id", job_id, can_be_empty=is_mapped(self))
         self.sequence_store_id = sequence_store_id
@@ -138,7 +139,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
             raise AirflowSkipException(str(reason)) if reason else self._timed_out() from reason
 
     def _timed_out(self) -> AirflowException:
-        text = f"Timed out after {self.timeout:g} s: {self._last_look} ({self.hook.where})."
+        text = f"Timed out after {self.timeout:.0f} s: {self._last_look} ({self.hook.where})."
         return AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
 
     def _defer(self, context: Context, since: float) -> Any:
@@ -163,7 +164,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
             verify=self.verify,
             botocore_config=self.botocore_config,
         )
-        self.log.info(LEAVING, f"{left:g} s")
+        self.log.info(LEAVING, f"{left:.0f} s")
         return self.defer(
             trigger=trigger,
             method_name="execute_complete",
@@ -213,6 +214,7 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         When it is clear that the wait goes on, no more is asked, but for a few jobs by chance: so one that does
         not exist is found before all the others are over.
         """
+        self._last_look = _in_words(self.kind, sequence_store_id, job_ids, {})  # what follows may raise
         poll = JobPoll(self.hook, self.kind, sequence_store_id, self.log)
         surely_open = poll.find_open(job_ids)
         to_ask = [job_id for job_id in job_ids if job_id not in surely_open]

@@ -103,7 +103,8 @@ class SharedPoll:
         self._due: dict[str, float] = {}
         """When each job is to be asked for; 0 for one that was never asked for."""
         self._joined = asyncio.Event()
-        self._is_in_trouble = False
+        self._outage: OmicsTransientError | None = None
+        """Why AWS gives no answer now, for any wait."""
         self._rounds_lost = 0
         self._thread = DaemonThread("airflow-omics-poll")
         self._job_poll: JobPoll | None = None
@@ -126,6 +127,8 @@ class SharedPoll:
         for job_id in wait.job_ids:
             self._by_job.setdefault(job_id, set()).add(wait)
             self._due[job_id] = 0.0
+        if self._outage:
+            wait.tell(self._outage)
         self._joined.set()
 
     def leave(self, wait: Wait) -> None:
@@ -230,9 +233,9 @@ class SharedPoll:
 
     def _hear_of_outage(self, trouble: OmicsTransientError | None) -> None:
         """Tell everybody, once, when AWS begins to give no answer."""
-        if trouble and not self._is_in_trouble:
+        if trouble and not self._outage:
             self._tell_all(trouble)
-        self._is_in_trouble = trouble is not None
+        self._outage = trouble
 
     def _tell_all(self, error: Exception) -> None:
         for wait in self._waits:
@@ -265,11 +268,13 @@ class SharedPoll:
                 missed[job_id] = answer
             else:
                 is_answered = True
+                missed.pop(job_id, None)
                 self._loop.call_soon_threadsafe(self._hear, job_id, answer)
             if time.monotonic() > deadline:
                 left = list(unasked)
                 break
-        self._tell_of_missed(missed, is_outage=not is_answered)
+        # Of a round for a few that just joined, nobody can say whether the others would be answered.
+        self._tell_of_missed(missed, is_outage=not is_answered and len(job_ids) >= len(self._by_job))
         return left
 
     def _tell_of_missed(self, missed: dict[str, OmicsTransientError], *, is_outage: bool) -> None:

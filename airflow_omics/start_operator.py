@@ -98,6 +98,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         super().__init__(**kwargs)
         check_id("sequence_store_id", sequence_store_id)
         check_bool("accept_partial_failure", accept_partial_failure)
+        check_bool("deferrable", deferrable)
         check_bool("wait_for_completion", wait_for_completion)
         self.sequence_store_id = sequence_store_id
         self.wait_for_completion = wait_for_completion
@@ -204,10 +205,11 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             time.sleep(min(self.poll_interval, left, 1 if bulk.unlooked - unheard_of else left))
 
     def _timed_out(self, bulk: Bulk) -> str:
+        after = "" if self.timeout is None else f" after {self.timeout:.0f} s"  # a DAG may have lost its timeout since
         trouble = f" Last trouble: {bulk.trouble}" if bulk.trouble else ""
         return (
-            f"Timed out after {self.timeout:g} s: {bulk.progress}; sequence store {bulk.sequence_store_id}, "
-            f"{self.hook.where}. These {self.kind.value} jobs go on at AWS, which cannot cancel them: "
+            f"Timed out{after}: {bulk.progress}; sequence store {bulk.sequence_store_id}, {self.hook.where}. "
+            f"These {self.kind.value} jobs go on at AWS, which cannot cancel them: "
             f"{some(bulk.running, LONGEST_MESSAGE) or 'none'}; no more are started.{trouble}"
         )
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from secret_search import SECRET
 from starting import operator
-from test_arguments import ID, Whole
+from test_arguments import ID
 from versions import TaskDeferred
 
 from airflow_omics.client_settings import check_config, check_no_secrets, check_verify
@@ -62,7 +62,7 @@ RIGHT: list[dict[str, Any]] = [
     *({name: None} for name in Config.OPTION_DEFAULTS if name != "max_pool_connections"),
     *({flag: value} for flag in FLAGS for value in (True, False)),
     *({name: "us-east-1"} for name in TEXTS),
-    {"connect_timeout": 5, "read_timeout": 0.5, "max_pool_connections": Whole(), "signature_version": UNSIGNED},
+    {"connect_timeout": 5, "read_timeout": 0.5, "max_pool_connections": 5, "signature_version": UNSIGNED},
     {"signature_version": "v4", "client_cert": ("a.pem", "a.key"), "request_min_compression_size_bytes": 0},
     {"proxies": {"http": "http://proxy:3128", "https": None}, "proxies_config": {"proxy_ca_bundle": "/a.pem"}},
     {"retries": {"max_attempts": 0, "total_max_attempts": 1, "mode": "adaptive"}, "s3": {"addressing_style": "path"}},
@@ -172,7 +172,7 @@ def test_verify_that_is_right() -> None:
     [
         ({"proxies": {"https": PROXY}}, "['proxies']['https']"),
         ({"proxies": {"https": f"user:{SECRET}@proxy:3128"}}, "['proxies']['https']"),
-        ({"proxies": {"https": f"socks5://{SECRET}@proxy"}}, "['proxies']['https']"),
+        ({"proxies": {"https": f"HTTPS://{SECRET}@proxy"}}, "['proxies']['https']"),
         ({"proxies": {PROXY: "http://proxy"}}, "a name in botocore_config['proxies']"),
         ({"client_context_params": {"api_token": SECRET}}, "['client_context_params']['api_token']"),
         ({"client_context_params": {"x": [{"Password": SECRET}]}}, "['x'][0]['Password']"),
@@ -226,3 +226,9 @@ def test_a_configuration_without_passwords_is_kept() -> None:
 def test_the_checks_need_no_boto3() -> None:
     code = "import sys, airflow_omics.client_settings; assert not {'boto3', 'botocore'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_proxy_that_botocore_does_not_know_is_named_without_its_password() -> None:
+    with pytest.raises(OmicsArgumentError, match=r"\['proxies'\]\['https'\].*socks5://\*\*\*@proxy") as caught:
+        check_config("botocore_config", {"proxies": {"https": f"socks5://me:{SECRET}@proxy"}})
+    assert SECRET not in str(caught.value)

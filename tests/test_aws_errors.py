@@ -97,6 +97,18 @@ CODES_THAT_PASS = [
         (KeyError("status"), False),
         (HTTPClientError(error=ValueError("Invalid header value")), False),
         (HTTPClientError(error=OSError("broken")), True),
+        (HTTPClientError(error=ValueError("read length must be non-negative or -1")), True),
+        (HTTPClientError(error=UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")), True),
+        (HTTPClientError(error=UnicodeEncodeError("latin-1", "x", 0, 1, "bad")), False),
+        (HTTPClientError(error=TypeError("expected string or bytes-like object")), False),
+        (HTTPClientError(error=ValueError("Failed to parse: http://a b")), False),
+        *(
+            (SSLError(endpoint_url="https://example", error=text), False)
+            for text in ("[Errno 2] No such file or directory", "[Errno 13] x", "[Errno 20] x", "[Errno 21] x")
+        ),
+        (SSLError(endpoint_url="https://example", error="[SSL] PEM lib (_ssl.c:3900)"), False),
+        (SSLError(endpoint_url="https://example", error="[X509: NO_CERTIFICATE_OR_CRL_FOUND]"), False),
+        (SSLError(endpoint_url="https://example", error="no certificate or crl found"), False),
         *(
             (client_error(code, 403, message=f"Signature {text}: 20261125T000000Z is ..."), True)
             for code in ("InvalidSignatureException", "SignatureDoesNotMatch")

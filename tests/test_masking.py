@@ -211,3 +211,15 @@ def test_the_search_finds_a_planted_secret(tmp_path: Path, leak: str) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "has a secret" in done.stdout
+
+
+@pytest.mark.parametrize("status", [200, 403, 503])
+@pytest.mark.parametrize("body", ["<html>blocked: {}</html>", '{{"status": ["{}"]}}', "{}"])
+@pytest.mark.parametrize("secret", [f"{SECRET}-session-token", f"{SECRET}-key"])
+def test_a_page_that_quotes_what_was_sent(world: World, logs: Any, status: int, body: str, secret: str) -> None:
+    world.local.add_fault(action="garbage", http_status=status, body=body.format(secret))
+    hook, sensor = OmicsHook(config=ONCE), world.sensor(EXPORT, JOB, botocore_config=ONCE)
+    for call in (lambda: hook.get_read_set_job(EXPORT, world.store, JOB), lambda: sensor.poke({"ti": TaskInstance()})):
+        text = "\n".join([told(call), *logs()])
+        assert "It had HTTP status" in text
+        assert not secrets_in(text)

