@@ -120,7 +120,9 @@ class OmicsClientHook(OmicsConnectionHook):
 
     def _is_of_credentials(self, error: Exception) -> bool:
         """Tell whether a file, STS or an identity provider, by exceptions of its own, did not give credentials."""
-        if isinstance(error, OSError) or (isinstance(error, RuntimeError) and not isinstance(error, MALFORMED)):
+        if isinstance(error, RuntimeError) and not isinstance(error, MALFORMED):
+            return not self._answer or "credentials" in str(error)  # refreshed, and expired still
+        if isinstance(error, OSError):
             return True
         config = self.__dict__.get("conn_config")  # reading it may be what failed
         method = getattr(config, "assume_role_method", None)

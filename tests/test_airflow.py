@@ -77,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def test_a_wait_survives_ten_transient_faults_in_a_row(run: Run) -> None:
-    assert run.history["ten_faults"].count("up_for_reschedule") >= 8  # states in between can be missed
+    assert "up_for_reschedule" in run.history["ten_faults"]  # how often, a busy machine does not see
     assert run.history["ten_faults"][-1] == "success"
     assert run.airflow.task_log("ten_faults").count("Nothing is lost; asking again") == 10
     assert run.xcom("ten_faults")["job_id"] == run.jobs["faulty"]
