@@ -15,6 +15,7 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     NoCredentialsError,
+    NoRegionError,
     ParamValidationError,
     ProfileNotFound,
 )
@@ -153,14 +154,17 @@ class OmicsClientHook(OmicsConnectionHook):
             with self._masking(), self._translating():
                 response: dict[str, Any] = call(**parameters)
                 response.pop("ResponseMetadata", None)
-        except NoCredentialsError as error:
+        except (NoCredentialsError, NoRegionError) as error:
             is_undefined = self.aws_conn_id not in (None, "", self.default_conn_name) and not self.conn_config
             self.disconnect()  # a client made without credentials never has any
+            missing = "region" if isinstance(error, NoRegionError) else "credentials"
             if is_undefined:
                 raise OmicsRequestError(
-                    f"Airflow connection {self.aws_conn_id!r} is not defined, and boto3 itself finds no credentials. "
+                    f"Airflow connection {self.aws_conn_id!r} is not defined, and boto3 itself finds no {missing}. "
                     "Define it, or correct aws_conn_id."
                 ) from error
+            if missing == "region":
+                raise
             raise CredentialRetrievalError(provider="boto3's own lookup", error_msg=str(error)) from error
         except (BotoCoreError, ClientError, ResponseParserError) as error:
             if is_no_word_of_aws(error) or are_credentials_expired(error) or "conn" not in self.__dict__:

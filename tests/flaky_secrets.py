@@ -6,8 +6,14 @@ from airflow.secrets import BaseSecretsBackend
 
 away = 0
 """How many of the next look-ups of a connection fail."""
+error: Exception = ConnectionError("the vault is sealed")
+"""How they fail."""
 connections: dict[str, str] = {}
 """What it has, as JSON."""
+
+
+class AirflowSecretsBackendAccessDenied(PermissionError):
+    """As Airflow 3.2 and newer have it: somebody said no."""
 
 
 class FlakySecrets(BaseSecretsBackend):
@@ -17,7 +23,7 @@ class FlakySecrets(BaseSecretsBackend):
         global away  # noqa: PLW0603 - Airflow makes the backend, and keeps it
         if away > 0:
             away -= 1
-            raise ConnectionError("the vault is sealed")
+            raise error
         return connections.get(conn_id)
 
     def get_variable(self, key: str, team_name: str | None = None) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from secret_search import SECRET
@@ -53,7 +53,8 @@ class Sts(Flaky):
     """Gives credentials for any role."""
 
     def good(self, body: bytes) -> tuple[int, str]:
-        return 200, _STS
+        (action,) = parse_qs(body.decode())["Action"]
+        return 200, _STS.replace("AssumeRole", action)
 
 
 class AwaySts(Sts):

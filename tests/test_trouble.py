@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import flaky_secrets
@@ -147,6 +148,29 @@ def test_a_secrets_backend_is_away(world: World, way: str, connect: Setting, mon
     assert flaky_secrets.away == 0
 
 
+def test_a_machines_token_is_not_there_yet(
+    world: World, way: str, connect: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file of a web identity, which Kubernetes mounts and renews."""
+    with serve(Sts) as (url, _):
+        token = tmp_path / "token"
+        connect(
+            {
+                "extra": {
+                    "role_arn": ROLE,
+                    "assume_role_method": "assume_role_with_web_identity",
+                    "assume_role_with_web_identity_federation": "file",
+                    "assume_role_with_web_identity_token_file": str(token),
+                    "service_config": {"sts": {"endpoint_url": url}},
+                }
+            }
+        )
+        mounting = threading.Timer(0.5, token.write_text, ["token"])
+        mounting.start()
+        ends_well(world, way, looks=1)
+        mounting.join()
+
+
 def test_lists_are_out_of_order(world: World, way: str, connect: Setting) -> None:
     world.local.add_fault(operation=EXPORT.operation("List"), error="InternalServerException")
     ends_well(world, way, many=True)
@@ -229,6 +253,19 @@ def test_a_key_is_unknown_for_good(world: World, way: str, connect: Setting, cod
 
 
 @pytest.mark.thorough
+def test_airflow_does_not_let_the_task_read_the_connection(
+    world: World, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "flaky_secrets.FlakySecrets")
+    monkeypatch.setattr(flaky_secrets, "away", 99)
+    monkeypatch.setattr(flaky_secrets, "error", flaky_secrets.AirflowSecretsBackendAccessDenied("no"))
+    monkeypatch.delenv("AIRFLOW_CONN_AWS_DEFAULT")
+    error = fails(world, way)
+    assert type(error) is OmicsRefusedError
+    assert "connection 'aws_default' must not be read by this task" in str(error)
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
@@ -292,12 +329,17 @@ def test_a_connection_is_stored_that_is_none(world: World, way: str, monkeypatch
     assert "connection 'aws_default' cannot be read" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("region_name", "missing"), [("us-east-1", "credentials"), pytest.param(None, "region", marks=pytest.mark.thorough)]
+)
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="without its database, Airflow 2 does not know what is not defined")
-def test_a_connection_is_not_defined_and_nothing_else_gives_credentials(world: World, way: str) -> None:
+def test_a_connection_is_not_defined_and_nothing_else_gives_credentials(
+    world: World, way: str, region_name: str | None, missing: str
+) -> None:
     """Airflow's retries decide: somebody may define it."""
-    error = fails(world, way, aws_conn_id="aws_defautl", region_name="us-east-1")
+    error = fails(world, way, aws_conn_id="aws_defautl", region_name=region_name)
     assert type(error) is OmicsRequestError
-    assert "connection 'aws_defautl' is not defined" in str(error)
+    assert f"connection 'aws_defautl' is not defined, and boto3 itself finds no {missing}" in str(error)
 
 
 @pytest.mark.parametrize("way", ["poke", "reschedule", "deferrable"])
