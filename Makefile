@@ -11,8 +11,8 @@ AWSCLI := .venv-awscli/installed
 BENCHMARK := .venv-benchmark/installed
 MUTATION := .venv/mutation-installed
 
-# A file is one worker's; the first to start, tests/test_airflow.py, takes longest.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# A file is one worker's; the first to start, tests/test_airflow.py, takes longest. A test that hangs fails.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --timeout 300
 
 .PHONY: help demo test matrix installed faults soak mutation lint check benchmark constraints clean
 
