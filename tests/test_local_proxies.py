@@ -87,7 +87,8 @@ def test_plain_boto3_and_controls_beside_the_fixture(proxies: None, request: pyt
     assert OmicsHook().get_conn().list_sequence_stores()["sequenceStores"] == []
     sts = boto3.Session("key", "secret", region_name="us-east-1").client("sts", endpoint_url=local.endpoint_url)
     assert sts.get_caller_identity()["Account"] == "123456789012"
-    with urllib.request.urlopen(f"{local.endpoint_url}/_local/call_counts", b"{}") as response:
+    # urlopen itself would keep the proxies of this test for all that come.
+    with urllib.request.build_opener().open(f"{local.endpoint_url}/_local/call_counts", b"{}") as response:
         assert json.load(response) == {"ListSequenceStores": 1}
 
 
