@@ -14,7 +14,7 @@ MUTATION := .venv/mutation-installed
 # A file is one worker's; the first to start, tests/test_airflow.py, takes longest. A test that hangs fails.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --timeout 300
 
-.PHONY: help demo test matrix installed faults soak mutation lint check benchmark constraints clean
+.PHONY: help demo test matrix installed faults soak mutation model lint check benchmark constraints clean
 
 help:
 	@echo 'make demo         watch the example DAG run on a real Airflow, without AWS (KEEP=1 leaves it up)'
@@ -24,7 +24,8 @@ help:
 	@echo 'make faults       break everything around 2,000 waits of a real Airflow, and print what became of them'
 	@echo 'make soak MINUTES=10  let a steady stream of waits through one triggerer, and see whether anything grows'
 	@echo 'make mutation     change jobs, exceptions, aws_errors, shared_poll, and see whether tests notice (ARGS="jobs")'
-	@echo 'make benchmark    measure waits in the triggerer and pokes beside those of the Amazon provider'
+	@echo 'make model        run 5,000 random histories of tasks that start jobs, then break the code and see it found'
+	@echo 'make benchmark    measure waits in the triggerer, pokes, and operators with many read sets'
 	@echo 'make lint         linter, formatter check and type check'
 	@echo 'make check        lint and test'
 	@echo 'make constraints  pin the newest versions of everything'
@@ -51,9 +52,14 @@ soak: $(INSTALLED)
 mutation: $(MUTATION)
 	$(BIN)/python scripts/mutation.py $(ARGS)
 
+model: $(INSTALLED)
+	MODEL_HISTORIES=5000 $(BIN)/python -m pytest tests/test_model.py --timeout 0 $(ARGS)
+	$(BIN)/python scripts/breakages.py
+
 benchmark: $(BENCHMARK)
 	.venv-benchmark/bin/python benchmarks/triggerer.py
 	.venv-benchmark/bin/python benchmarks/poke.py
+	.venv-benchmark/bin/python benchmarks/bulk.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_omics.bounds import shown
+from airflow_omics.exceptions import OmicsArgumentError
+from airflow_omics.jobs import ItemKey, item_key
 from airflow_omics.members import ID
 from airflow_omics.values import has_templates, holds, is_rendered_later, number, places, whole, wrong
 
@@ -106,8 +108,15 @@ def parse_sources(argument: str, value: object, *, can_be_empty: bool = False) -
     found = places(argument, value)
     if not found and not can_be_empty:
         raise wrong(argument, value, "at least one source, as boto3's start_read_set_import_job takes it")
+    named: dict[ItemKey, str] = {}
     for where, source in found:
         _check_source(where, source)
+        first = named.setdefault(item_key(source), where)
+        if first != where:
+            raise OmicsArgumentError(
+                f"{first} and {where} are the same source: {shown(source['sourceFiles'])} with equal sampleId and "
+                "subjectId. AWS would import it twice, and nobody could tell the read sets apart. Leave one out."
+            )
     return [source for _, source in found]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,9 @@ LONGEST_BODY = 10_000
 SHOWN_OF_A_BODY = 100
 """Characters of a body that an error shows, if it is no answer of HealthOmics."""
 
+A_MOMENT = timedelta(seconds=5)
+"""How far two clocks may be apart that count as one."""
+
 _WRONG = (ParamValidationError, ProfileNotFound, ValueError)
 """What botocore raises while a client is made if a setting cannot be right; some of its errors are ValueErrors."""
 
@@ -63,6 +68,10 @@ class OmicsClientHook(OmicsConnectionHook):
         """Whether AWS has answered a call with the present credentials."""
         self._denied: set[str] = set()
         """The operations that AWS denied last, with the connection just read."""
+        self.service_time = datetime.now(UTC)
+        """The service's clock at its last answer: the answer's Date, in whole seconds."""
+        self.is_behind = timedelta()
+        """By how much the service's clock is behind this machine's, if by more than a moment."""
 
     def disconnect(self) -> None:
         """Close the client; the next call reads the connection, and takes up its credentials, anew."""
@@ -182,7 +191,13 @@ class OmicsClientHook(OmicsConnectionHook):
         self._token = token.decode() if isinstance(token, bytes) else token
 
     def _keep_answer(self, response_dict: dict[str, Any], **_: Any) -> None:
-        """Keep how the last answer looked, for messages about one that is not HealthOmics'."""
+        """Keep the time of the last answer, and how it looked, for messages about one that is not HealthOmics'."""
+        try:
+            self.service_time = parsedate_to_datetime(response_dict["headers"]["date"]).astimezone(UTC)
+        except (KeyError, TypeError, ValueError, OverflowError):  # without it, this machine's time is near enough
+            self.service_time = datetime.now(UTC)
+        behind = datetime.now(UTC) - self.service_time
+        self.is_behind = behind if behind > A_MOMENT else timedelta()
         body = response_dict.get("body")
         text = body[:LONGEST_BODY].decode("utf-8", "replace") if isinstance(body, bytes) else ""
         begins = masked(text, self._secrets())[:SHOWN_OF_A_BODY]  # masked whole, so that no half of a secret stays

@@ -6,6 +6,7 @@ What differs between versions of moto is in :mod:`airflow_omics.local.server`, w
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,3 +102,27 @@ def _ask_the_api(conn_id: str) -> None:
         raise AirflowException("Airflow's API could not be asked a moment ago")
     if answer.error is not ErrorType.CONNECTION_NOT_FOUND:
         raise AirflowException(f"Airflow's API answered {answer.error.value}")
+
+
+def generation_of(task_instance: Any, retries: int | None) -> int:
+    """
+    Return the first try of the present generation: of the attempts since the task was cleared last.
+
+    ``airflow tasks clear`` raises ``max_tries`` by the tries so far, and a retry leaves it. An edited ``retries`` moves
+    this, so it is kept within the tries there were.
+    """
+    first = int(task_instance.max_tries or 0) - int(retries or 0) + 1
+    return min(max(first, 1), int(task_instance.try_number))
+
+
+def since_of(context: Context) -> datetime | None:
+    """
+    Return when the DAG run was to run, or None where that is not known.
+
+    Not when it began: a clear sets that anew, and the jobs of earlier attempts would count no more.
+    """
+    dag_run: Any = context.get("dag_run")
+    for name in ("run_after", "data_interval_end", "logical_date"):  # Airflow 2 has no run_after
+        if isinstance(moment := getattr(dag_run, name, None), datetime):
+            return moment
+    return None

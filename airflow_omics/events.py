@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_omics.arguments import parse_moment
@@ -45,14 +46,30 @@ def over(jobs: Iterable[ReadSetJob]) -> dict[str, Any]:
     return {"status": "over", "jobs": summaries}
 
 
+def look() -> dict[str, Any]:
+    """Tell that a wait is over, and that the task has to look itself how."""
+    return {"status": "over"}
+
+
 def failed(error: Exception) -> dict[str, Any]:
-    """Tell that jobs cannot be waited for."""
+    """Tell that the wait cannot go on."""
     return {"status": "error", "error": type(error).__name__, "message": cut(str(error), LARGEST_ERROR)}
 
 
 def due() -> dict[str, Any]:
     """Tell that the time has come which the task wanted to be woken at."""
     return {"status": "due"}
+
+
+def check(event: object) -> None:
+    """
+    Check an event that says no more than that the task is to look itself.
+
+    :raises OmicsEventError: It is no event of :mod:`airflow_omics.triggers`.
+    :raises airflow_omics.exceptions.OmicsRequestError: The event tells of one, as of what else a trigger fails with.
+    """
+    with _checking(event):
+        _members(event)
 
 
 def parse(
@@ -67,29 +84,45 @@ def parse(
         of this kind and store.
     :raises airflow_omics.exceptions.OmicsRequestError: The event tells of one, as of what else a trigger fails with.
     """
-    try:
-        if not isinstance(event, Mapping):
-            raise ValueError(f"expected a dictionary, found {type(event).__name__}")
-        status = text(event, "status")
-        if status == "error":
-            raise _ERRORS.get(text(event, "error"), AirflowException)(
-                message(event, "message", LARGEST_ERROR) or "no message"
-            )
-        if status == "due":
+    with _checking(event):
+        members = _members(event)
+        if members["status"] == "due":
             return {}
-        if status != "over" or "jobs" not in event:
-            raise ValueError(f"status is {shown(status, 80)} with members {shown(list(event))}")
-        if event["jobs"] is None:
+        if "jobs" not in members:
+            raise ValueError(f"status is 'over' with members {shown(list(members))}")
+        if members["jobs"] is None:
             return {}
-        if not isinstance(event["jobs"], list):
+        if not isinstance(members["jobs"], list):
             raise ValueError("jobs is no list")
-        jobs = [ReadSetJob.from_summary(summary) for summary in event["jobs"]]
+        jobs = [ReadSetJob.from_summary(summary) for summary in members["jobs"]]
         for job in jobs:
             if (job.kind, job.sequence_store_id) != (kind, sequence_store_id) or job.job_id not in job_ids:
                 raise ValueError(f"it tells of {job}, which is not waited for")
         told = {job.job_id: job for job in jobs}
         if len(told) < len(jobs):
             raise ValueError("it tells of a job twice")
+    return told
+
+
+def _members(event: object) -> Mapping[str, Any]:
+    """Return an event's members; raise what the event tells that the trigger failed with."""
+    if not isinstance(event, Mapping):
+        raise ValueError(f"expected a dictionary, found {type(event).__name__}")
+    status = text(event, "status")
+    if status == "error":
+        raise _ERRORS.get(text(event, "error"), AirflowException)(
+            message(event, "message", LARGEST_ERROR) or "no message"
+        )
+    if status not in ("over", "due"):
+        raise ValueError(f"status is {shown(status, 80)} with members {shown(list(event))}")
+    return event
+
+
+@contextmanager
+def _checking(event: object) -> Iterator[None]:
+    """Say of what event it was, if it cannot be right."""
+    try:
+        yield
     except ValueError as error:
         if isinstance(error, AirflowException):
             raise
@@ -98,7 +131,6 @@ def parse(
             "Airflow's retries wait anew. If it happens again, compare the versions of airflow-omics on the triggerer "
             "and on the workers."
         ) from error
-    return told
 
 
 def remembered(name: str, moment: object) -> float | None:

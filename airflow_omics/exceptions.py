@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, cut, some
 from airflow_omics.compat import AirflowException, AirflowFailException, Context
@@ -25,23 +26,29 @@ class OmicsArgumentError(AirflowFailException, ValueError):
     """An argument that cannot be right; the message names it. Also a ValueError, and never retried by Airflow."""
 
 
-class OmicsReadSetJobFailedError(AirflowFailException):
+class OmicsReadSetJobFailedError(AirflowException):
     """
-    Read set jobs are over and did not succeed. Never retried by Airflow, since they will never end better.
+    Read set jobs are over and did not succeed; from an operator, a retry starts what is missing.
 
     Its text has at most :data:`airflow_omics.bounds.LARGEST_ERROR` characters, and says how much more there is in XCom.
 
     :param jobs: The failed ones, of one sequence store; available as ``.jobs``.
     :param where: By which connection, and in which region or at which endpoint, in words.
+    :param others: What else keeps the task from its goal, a sentence each.
+    :param to_retry: What a task has to be given to try the rest again; available as ``.to_retry``.
     """
 
-    def __init__(self, jobs: Sequence[ReadSetJob], where: str = "") -> None:
+    def __init__(
+        self, jobs: Sequence[ReadSetJob], where: str = "", others: Sequence[str] = (), to_retry: Sequence[Any] = ()
+    ) -> None:
         self.jobs = tuple(jobs)
         self.where = where
+        self.others = tuple(others)
+        self.to_retry = list(to_retry)
         endings = [_ending(job, _ROOM // len(self.jobs)) for job in self.jobs]
-        told = some(endings, _ROOM, "\n", f"jobs {_MORE}")
-        place = ", ".join(filter(None, [f"Sequence store {self.jobs[0].sequence_store_id}", cut(where)]))
-        super().__init__(f"{told} {place}.")
+        told = some([*endings, *map(cut, self.others)], _ROOM, "\n", f"jobs {_MORE}")
+        store = f"Sequence store {self.jobs[0].sequence_store_id}" if self.jobs else ""
+        super().__init__(f"{told} {', '.join(filter(None, [store, cut(where)]))}.")
 
     def push(self, context: Context, result: object) -> None:
         """
@@ -55,8 +62,12 @@ class OmicsReadSetJobFailedError(AirflowFailException):
             task_instance.xcom_push(key="failed_job", value=result)
             task_instance.xcom_push(key="failed_read_set_ids", value=list(ids))
 
-    def __reduce__(self) -> tuple[type[OmicsReadSetJobFailedError], tuple[Sequence[ReadSetJob], str]]:
-        return type(self), (self.jobs, self.where)
+    def __reduce__(self) -> tuple[type[OmicsReadSetJobFailedError], tuple[Any, ...]]:
+        return type(self), (self.jobs, self.where, self.others, self.to_retry)
+
+
+class OmicsReadSetJobSensorError(OmicsReadSetJobFailedError, AirflowFailException):
+    """What a sensor raises: never retried by Airflow, since its jobs will never end better."""
 
 
 class OmicsRequestError(AirflowException):

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from airflow_omics.arguments import parse_id
 from airflow_omics.aws_errors import Call, explain, explain_empty
 from airflow_omics.bounds import shown
 from airflow_omics.client import OmicsClientHook
-from airflow_omics.exceptions import OmicsResponseError, OmicsThrottledError
+from airflow_omics.exceptions import OmicsArgumentError, OmicsResponseError, OmicsThrottledError
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
 from airflow_omics.masking import mask
 from airflow_omics.members import items
+from airflow_omics.read_sets import ReadSet
 
 MOST_PAGES = {**{f"{kind.value}Jobs": 100 for kind in ReadSetJobKind}, "readSets": 10_000}
 """Pages of 100 after which a List counts as endless; quotas keep few jobs running, and read sets may be a million."""
+
+READ_SET_CRITERIA = {
+    *("name", "status", "referenceArn", "createdAfter", "createdBefore"),
+    *("sampleId", "subjectId", "generatedFrom", "creationType"),
+}
+"""The members of ListReadSets' filter."""
 
 PAGE_TRIES = 5
 """
@@ -98,38 +107,75 @@ class OmicsHook(OmicsClientHook):
                 kind, {**response, kind.items_key: None}, sequence_store_id=sequence_store_id
             )
 
-    def list_read_set_jobs(self, kind: ReadSetJobKind, sequence_store_id: str, status: str) -> Iterator[ReadSetJob]:
+    def list_read_set_jobs(
+        self,
+        kind: ReadSetJobKind,
+        sequence_store_id: str,
+        status: str | None = None,
+        created_after: datetime | None = None,
+    ) -> Iterator[ReadSetJob]:
         """
-        Yield the jobs of a store that have this status, in pages of 100, without details of their read sets.
+        Yield the jobs of a store, in pages of 100, without details of their read sets.
 
         Raises as :meth:`get_read_set_job` does.
-        """
-        operation = kind.operation("List")
-        for listed in self._list(operation, f"{kind.value}Jobs", sequence_store_id, status):
-            with self._parsing(operation, f"sequence store {sequence_store_id}"):
-                job = ReadSetJob.from_response(kind, listed, sequence_store_id=sequence_store_id)
-            yield job
 
-    def find_active_read_sets(self, sequence_store_id: str, read_set_ids: Collection[str]) -> set[str]:
+        :param status: Only those that have this status.
+        :param created_after: Only those created later than this.
         """
-        Return those of these read sets that are ACTIVE; raises as :meth:`get_read_set_job` does.
+        operation, subject = kind.operation("List"), f"sequence store {sequence_store_id}"
+        criteria = {"status": status, "createdAfter": created_after}
+        for page in self._list(operation, f"{kind.value}Jobs", sequence_store_id, criteria):
+            with self._parsing(operation, subject):
+                jobs = [ReadSetJob.from_response(kind, each, sequence_store_id=sequence_store_id) for each in page]
+            yield from jobs
 
-        Pages of 100 are listed until all are found, so it takes as many calls as the store has hundreds of ACTIVE
-        read sets, at most.
+    def get_read_set(self, sequence_store_id: str, read_set_id: str) -> ReadSet:
+        """Ask for a read set, by GetReadSetMetadata; raises as :meth:`get_read_set_job` does."""
+        operation, subject = "GetReadSetMetadata", f"read set {read_set_id} in sequence store {sequence_store_id}"
+        response = self._ask_patiently(operation, subject, sequenceStoreId=sequence_store_id, id=read_set_id)
+        with self._parsing(operation, subject):
+            return ReadSet.from_response(response, sequence_store_id=sequence_store_id, read_set_id=read_set_id)
+
+    def list_read_sets(self, sequence_store_id: str, **criteria: Any) -> Iterator[list[ReadSet]]:
         """
-        wanted, found = set(read_set_ids), set()
-        for read_set in self._list("ListReadSets", "readSets", sequence_store_id, "ACTIVE"):
-            # The status is looked at, for a filter that is not applied must not keep a read set from being activated.
-            if read_set.get("status") == "ACTIVE":
-                found |= wanted & {read_set["id"]}
-            if found == wanted:
-                break
-        return found
+        Yield the read sets of a store, page by page of 100; raises as :meth:`get_read_set_job` does.
 
-    def _list(self, operation: str, key: str, sequence_store_id: str, status: str) -> Iterator[Mapping[str, Any]]:
-        """Yield what a List operation lists, page by page, as it is taken."""
+        :param criteria: ListReadSets' filter, by AWS's names.
+        """
+        for page in self._list("ListReadSets", "readSets", sequence_store_id, criteria):
+            with self._parsing("ListReadSets", f"sequence store {sequence_store_id}"):
+                listed = [ReadSet.from_response(each, sequence_store_id=sequence_store_id) for each in page]
+            yield listed
+
+    def find_read_sets(self, sequence_store_id: str, **criteria: Any) -> list[dict[str, Any]]:
+        """
+        Return the read sets of a store that fit: for who has a sample's or a subject's id, or a name.
+
+        ``[each["id"] for each in hook.find_read_sets(store, sample_id="NA12878")]`` is what operators take. Raises as
+        :meth:`get_read_set_job` does; :class:`airflow_omics.exceptions.OmicsArgumentError` for an unknown criterion.
+
+        :param sequence_store_id: 10 to 36 digits.
+        :param criteria: ListReadSets' filter: ``name``, ``status``, ``sample_id``, ``subject_id``, ``reference_arn``,
+            ``generated_from``, ``creation_type``, ``created_after``, ``created_before``; AWS's own spelling does, too.
+        :return: The items of boto3's ``list_read_sets``, of all pages.
+        """
+        store = parse_id("sequence_store_id", sequence_store_id)
+        named = {_in_camel_case(name): value for name, value in criteria.items()}
+        if unknown := named.keys() - READ_SET_CRITERIA:
+            raise OmicsArgumentError(
+                f"{', '.join(sorted(unknown))}: no criterion of ListReadSets, which has "
+                f"{', '.join(sorted(READ_SET_CRITERIA))}."
+            )
+        return [dict(each) for page in self._list("ListReadSets", "readSets", store, named) for each in page]
+
+    def _list(
+        self, operation: str, key: str, sequence_store_id: str, criteria: Mapping[str, Any]
+    ) -> Iterator[list[Mapping[str, Any]]]:
+        """Yield the pages of what a List operation lists, each when it is taken."""
         subject = f"sequence store {sequence_store_id}"
-        parameters = {"sequenceStoreId": sequence_store_id, "maxResults": 100, "filter": {"status": status}}
+        parameters: dict[str, Any] = {"sequenceStoreId": sequence_store_id, "maxResults": 100}
+        if given := {name: value for name, value in criteria.items() if value is not None}:
+            parameters["filter"] = given
         tokens: set[str] = set()
         while True:
             page = self._ask_patiently(operation, subject, **parameters)
@@ -140,7 +186,7 @@ class OmicsHook(OmicsClientHook):
                 following = page.get("nextToken")
                 if not isinstance(following, str | None) or following in tokens or len(tokens) == MOST_PAGES[key]:
                     raise ValueError(f"nextToken is {shown(following, 80)} after {len(tokens) + 1} pages")
-            yield from listed
+            yield listed
             if not following:
                 return
             tokens.add(following)
@@ -177,3 +223,8 @@ class OmicsHook(OmicsClientHook):
 
     def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         return self._call(kind.operation("Get"), sequenceStoreId=sequence_store_id, id=job_id)
+
+
+def _in_camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)

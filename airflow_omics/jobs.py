@@ -7,8 +7,8 @@ ships (``botocore/data/omics/2022-11-28/service-2.json.gz``) unless another sour
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Any
@@ -30,6 +30,10 @@ class JobStatus(StrEnum):
     FAILED = "FAILED"
     COMPLETED = "COMPLETED"
     COMPLETED_WITH_FAILURES = "COMPLETED_WITH_FAILURES"
+
+
+FINISHED, FAILED = "FINISHED", "FAILED"
+"""The two statuses of a job's item that are its last."""
 
 
 class Verdict(Enum):
@@ -120,6 +124,31 @@ class FailedReadSet:
         return f"{name} ({self.message})" if self.message else name
 
 
+ItemKey = tuple[str, ...]
+"""What an item of a job is recognized by: a read set's id, or an import's source files, sample and subject."""
+
+
+def item_key(item: Mapping[str, Any], id_key: str = "readSetId") -> ItemKey:
+    """Return what an item is recognized by, in a request as in an answer; empty where it cannot be told."""
+    if "sourceFiles" not in item:
+        return (item[id_key],) if isinstance(item.get(id_key), str) else ()
+    files = item["sourceFiles"] if isinstance(item["sourceFiles"], Mapping) else {}
+    parts = (files.get("source1"), files.get("source2") or "", item.get("sampleId"), item.get("subjectId"))
+    key = tuple(part for part in parts if isinstance(part, str))
+    return key if len(key) == len(parts) and key[0] else ()
+
+
+@dataclass(frozen=True)
+class JobItem:
+    """One read set of a job, or one source of an import; ``source`` is the S3 URI of its first file."""
+
+    key: ItemKey
+    status: str
+    read_set_id: str | None = None
+    message: str | None = None
+    source: str | None = None
+
+
 @dataclass(frozen=True)
 class ReadSetJob:
     """
@@ -143,6 +172,8 @@ class ReadSetJob:
     finished: tuple[str | None, ...] = ()
     failed: tuple[FailedReadSet, ...] = ()
     unfinished: tuple[str, ...] = ()
+    items: tuple[JobItem, ...] = field(default=(), compare=False, repr=False)
+    """Where the three lists come from; a summary has none of an import's."""
 
     def __post_init__(self) -> None:
         if self.total > MOST_READ_SETS:
@@ -167,22 +198,14 @@ class ReadSetJob:
             raise ValueError(
                 f"status is missing; the response has {shown(list(response)) if response else 'no members'}"
             )
-        finished: list[str | None] = []
-        failed: list[FailedReadSet] = []
-        unfinished: list[str] = []
+        found = []
         for index, item in enumerate(items(response, kind.items_key)):
             try:
                 read_set_id, source = _item_names(kind, item)
                 item_status, said = text(item, "status"), message(item, "statusMessage")
             except ValueError as error:
                 raise ValueError(f"{kind.items_key}[{index}]: {error}") from None
-            if item_status == "FINISHED":
-                finished.append(read_set_id)
-            elif item_status == "FAILED":
-                failed.append(FailedReadSet(read_set_id, said, source))
-            else:
-                # NOT_STARTED, IN_PROGRESS, and any word this version has never heard of: not done.
-                unfinished.append(source or read_set_id or "")
+            found.append(JobItem(item_key(item, kind.item_id_key), item_status or "", read_set_id, said, source))
         return cls(
             kind=kind,
             job_id=job_id,
@@ -192,10 +215,26 @@ class ReadSetJob:
             destination=text(response, "destination"),
             creation_time=time(response, "creationTime"),
             completion_time=time(response, "completionTime"),
-            finished=tuple(finished),
-            failed=tuple(failed),
-            unfinished=tuple(unfinished),
+        ).of(found)
+
+    def of(self, found: Sequence[JobItem]) -> ReadSetJob:
+        """Return this job as one that has these items alone."""
+        return replace(
+            self,
+            finished=tuple(item.read_set_id for item in found if item.status == FINISHED),
+            failed=tuple(
+                FailedReadSet(item.read_set_id, item.message, item.source) for item in found if item.status == FAILED
+            ),
+            # NOT_STARTED, IN_PROGRESS, and any word this version has never heard of: not done.
+            unfinished=tuple(
+                item.source or item.read_set_id or "" for item in found if item.status not in (FINISHED, FAILED)
+            ),
+            items=tuple(found),
         )
+
+    def about(self, keys: Collection[ItemKey]) -> ReadSetJob:
+        """Return this job with those of its items alone that have one of these keys."""
+        return self.of([item for item in self.items if item.key in keys])
 
     @classmethod
     def from_summary(cls, summary: object) -> ReadSetJob:
@@ -210,11 +249,14 @@ class ReadSetJob:
         job_id, sequence_store_id = text(summary, "job_id"), text(summary, "sequence_store_id")
         if not (job_id and sequence_store_id and status):
             raise ValueError("job_id, sequence_store_id or status is missing")
-        failed = []
+        finished = [text({"finished": each}, "finished") for each in items(summary, "finished")]
+        found = [JobItem((each,) if each else (), FINISHED, each) for each in finished]
         for item in items(summary, "failed"):
             if not isinstance(item, Mapping):
                 raise ValueError(f"failed holds {shown(item, 80)}, expected structures")
-            failed.append(FailedReadSet(text(item, "read_set_id"), message(item, "message"), text(item, "source")))
+            failed, said, source = text(item, "read_set_id"), message(item, "message"), text(item, "source")
+            found.append(JobItem((failed,) if failed else (), FAILED, failed, said, source))
+        found += [JobItem((each,), "", each) for each in texts(summary, "unfinished")]
         return cls(
             kind=kind,
             job_id=job_id,
@@ -224,10 +266,7 @@ class ReadSetJob:
             destination=text(summary, "destination"),
             creation_time=iso_time(summary, "creation_time"),
             completion_time=iso_time(summary, "completion_time"),
-            finished=tuple(text({"finished": each}, "finished") for each in items(summary, "finished")),
-            failed=tuple(failed),
-            unfinished=tuple(texts(summary, "unfinished")),
-        )
+        ).of(found)
 
     @property
     def is_status_known(self) -> bool:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_omics.arguments import (
     check,
-    check_bool,
     check_ids,
     parse_destination,
-    parse_ids,
     parse_role,
     parse_sources,
 )
-from airflow_omics.bulk import Bulk
+from airflow_omics.goals import Source
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsExportedObjectsLink, OmicsSequenceStoresLink
 from airflow_omics.start_operator import OmicsStartReadSetJobOperator
@@ -53,9 +51,8 @@ class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):
             self.log.info("destination is %s; AWS insists on a slash at its end: %s", self.destination, destination)
         return {"destination": destination, "roleArn": parse_role("role_arn", self.role_arn)}
 
-    def _add(self, bulk: Bulk) -> None:
-        self.read_set_ids = parse_ids("read_set_ids", self.read_set_ids, can_be_empty=True)
-        bulk.add(self._unique([{"readSetId": each} for each in self.read_set_ids]))
+    def _sources(self) -> list[Source]:
+        return self._by_id(self.read_set_ids)
 
 
 class OmicsStartReadSetActivationJobOperator(OmicsStartReadSetJobOperator):
@@ -64,32 +61,18 @@ class OmicsStartReadSetActivationJobOperator(OmicsStartReadSetJobOperator):
 
     :param read_set_ids: A read set, or a list of any number of them, which may hold lists: 10 to 36 digits each.
         A list that is empty when the task runs succeeds with ``[]``. (templated)
-    :param force: Start jobs also for read sets that are ACTIVE already; AWS then does nothing, successfully.
     """
 
     kind = ReadSetJobKind.ACTIVATION
     template_fields = (*OmicsStartReadSetJobOperator.template_fields, "read_set_ids")
 
-    def __init__(self, *, read_set_ids: Ids, force: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, read_set_ids: Ids, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_ids("read_set_ids", read_set_ids, can_be_empty=is_mapped(self))
         self.read_set_ids = read_set_ids
-        check_bool("force", force)
-        self.force = force
 
-    def _add(self, bulk: Bulk) -> None:
-        # Kept, for this may be tried again, and a generator (of a native template) is empty when it is read again.
-        self.read_set_ids = parse_ids("read_set_ids", self.read_set_ids, can_be_empty=True)
-        sources = self._unique([{"readSetId": each} for each in self.read_set_ids])
-        ids = {source["readSetId"]: source for source in sources}
-        adopted: set[str] = set()
-        if sources and not self.force:
-            adopted = bulk.adopt(set(ids)) if bulk.earlier_attempts else set()
-            active = self.hook.find_active_read_sets(bulk.sequence_store_id, ids.keys() - adopted)
-            self.log.info("%s of %s read sets are ACTIVE already", len(active), len(ids))
-            ids = {each: source for each, source in ids.items() if each not in adopted | active}
-        bulk.add(list(ids.values()))
-        bulk.total += len(adopted)
+    def _sources(self) -> list[Source]:
+        return self._by_id(self.read_set_ids)
 
 
 class OmicsStartReadSetImportJobOperator(OmicsStartReadSetJobOperator):
@@ -115,6 +98,5 @@ class OmicsStartReadSetImportJobOperator(OmicsStartReadSetJobOperator):
     def _parameters(self) -> dict[str, str]:
         return {"roleArn": parse_role("role_arn", self.role_arn)}
 
-    def _add(self, bulk: Bulk) -> None:
-        self.sources = parse_sources("sources", self.sources, can_be_empty=True)
-        bulk.add(self._unique(self.sources))
+    def _sources(self) -> list[Source]:
+        return list(parse_sources("sources", self.sources, can_be_empty=True))

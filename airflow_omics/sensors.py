@@ -1,46 +1,37 @@
-"""Waiting for read set jobs in a task."""
+"""Waiting for read set jobs, and for read sets, in a task."""
 
 from __future__ import annotations
 
-import math
 import random
-import time
-import warnings
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_omics import events
-from airflow_omics.arguments import check_bool, check_id, check_ids, parse_id, parse_ids, parse_seconds
-from airflow_omics.bounds import LONGEST_MESSAGE, some
-from airflow_omics.client_settings import check_client_of, check_no_secrets
-from airflow_omics.compat import (
-    AirflowException,
-    AirflowRescheduleException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    Context,
-    PokeReturnValue,
-    conf,
+from airflow_omics.arguments import check_bool, check_ids
+from airflow_omics.base_sensor import OmicsSensor
+from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, some
+from airflow_omics.compat import AirflowFailException, Context, PokeReturnValue
+from airflow_omics.exceptions import (
+    WAITED_OUT,
+    OmicsReadSetJobSensorError,
+    OmicsRequestError,
+    OmicsTransientError,
 )
-from airflow_omics.exceptions import OmicsArgumentError, OmicsReadSetJobFailedError
-from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict, describe
+from airflow_omics.jobs import UNKNOWN_STATUS, ReadSetJob, ReadSetJobKind, Verdict, describe
 from airflow_omics.polling import FEW, JobPoll
-from airflow_omics.triggers import LEAVING, SETTLE, OmicsReadSetJobTrigger
-from airflow_omics.values import arguments_of, is_list, is_mapped
+from airflow_omics.read_set_poll import Answer, ReadSetPoll, is_waiting
+from airflow_omics.read_sets import ReadSet
+from airflow_omics.triggers import OmicsReadSetJobTrigger, OmicsReadSetTrigger
+from airflow_omics.values import is_list, is_mapped
 
 if TYPE_CHECKING:
     from airflow_omics.values import Id, Ids
 
-SHORTEST_RESCHEDULE = 10
-"""Seconds below which rescheduling is a race: measured on Airflow 3.3.2 with the LocalExecutor at 5 s."""
 
-
-class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
+class OmicsReadSetJobSensor(OmicsSensor):
     """
     Wait until read set jobs are over; use the subclass of the kind of job.
 
@@ -57,120 +48,29 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
     :param job_id: The job: 10 to 36 digits; or a list of jobs of the same kind and store, which
         may hold lists. A list that is empty when the task runs succeeds with ``[]``. (templated)
     :param accept_partial_failure: Let COMPLETED_WITH_FAILURES succeed; the summary still names the failures.
-    :param deferrable: Wait in the triggerer, whatever the ``mode``; all waits of a kind, store and connection share a
-        few calls a round there. By default what ``[operators] default_deferrable`` in Airflow's configuration says.
-    :param mode: ``reschedule`` (the default) frees the worker between two looks, ``poke`` holds it.
-    :param poke_interval: Seconds, or a timedelta, between two looks. Below 10 s in reschedule mode is unsafe.
-    :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own. (templated)
-    :param region_name: AWS region. If None, the connection's. (templated)
-    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
-    :param botocore_config: Configuration of the botocore client, as keyword arguments of its Config. (templated)
+
+    The other parameters are those of :class:`airflow_omics.base_sensor.OmicsSensor`.
+
     :raises airflow_omics.exceptions.OmicsArgumentError: An argument cannot be right.
-    :raises airflow_omics.exceptions.OmicsReadSetJobFailedError: A job did not succeed.
+    :raises airflow_omics.exceptions.OmicsReadSetJobSensorError: A job did not succeed.
     :raises airflow_omics.exceptions.OmicsRefusedError: AWS refused to tell: no permission, no such job.
     """
 
-    aws_hook_class = OmicsHook
     kind: ClassVar[ReadSetJobKind]
+    ids_argument = "job_id"
     template_fields: Sequence[str] = aws_template_fields("sequence_store_id", "job_id", "botocore_config")
-    ui_color = "#d5eae3"
 
-    def __init__(  # noqa: PLR0913 - keywords, and the public face
-        self,
-        *,
-        sequence_store_id: Id,
-        job_id: Ids,
-        accept_partial_failure: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        mode: str = "reschedule",
-        poke_interval: timedelta | SupportsFloat = 60,
-        **kwargs: Any,
+    def __init__(
+        self, *, sequence_store_id: Id, job_id: Ids, accept_partial_failure: bool = False, **kwargs: Any
     ) -> None:
-        timeout = kwargs.pop("timeout", None)  # Airflow 2 does not take None for its default
-        if timeout is not None:
-            kwargs["timeout"] = parse_seconds("timeout", timeout)
-        super().__init__(mode=mode, poke_interval=parse_seconds("poke_interval", poke_interval), **kwargs)
+        super().__init__(sequence_store_id=sequence_store_id, **kwargs)
         check_bool("accept_partial_failure", accept_partial_failure)
-        check_bool("deferrable", deferrable)
-        check_id("sequence_store_id", sequence_store_id)
         check_ids("job_id", job_id, can_be_empty=is_mapped(self))
-        self.sequence_store_id = sequence_store_id
         self.job_id = job_id
         self.accept_partial_failure = accept_partial_failure
-        self.deferrable = deferrable
-        check_client_of(self)
-        self._event: tuple[object] | None = None
-        self._last_look = ""
-        self._warn_of_short_interval()
 
-    def execute(self, context: Context) -> Any:
-        """Wait, in the way that ``mode`` and ``deferrable`` say."""
-        return self._defer(context, time.time()) if self.deferrable else self._wait(context)
-
-    def execute_complete(self, context: Context, event: object = None, since: object = None, **_: object) -> Any:
-        """
-        Go on with what the trigger told, as after a look at AWS. What another version remembered is ignored.
-
-        :param since: When the wait began, in seconds since the epoch.
-        """
-        self._event = (event,)
-        began = events.remembered("since", since)
-        return self._defer(context, time.time() if began is None else min(began, time.time()))
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Do what Airflow does, with the same outcome on all its versions and in all modes."""
-        if next_method == "execute_complete":
-            # Airflow's own way would make every error a skip when soft_fail is set, and poke mode does not.
-            return self.execute_complete(context, **(next_kwargs or {}))
-        if "timeout" in str((next_kwargs or {}).get("error", "")).lower():
-            return self._defer(context, -math.inf)
-        return super().resume_execution(next_method, next_kwargs, context)
-
-    def _wait(self, context: Context) -> Any:
-        """Poke as Airflow does, but let no wrong argument end in a skip, and let every end say why."""
-        try:
-            return super().execute(context)
-        except AirflowSensorTimeout as error:
-            raise self._timed_out() from error
-        except AirflowSkipException as skip:
-            reason = skip.__cause__  # Airflow gives a timeout none
-            if isinstance(reason, OmicsArgumentError) and self.soft_fail:
-                raise reason from None
-            raise AirflowSkipException(str(reason)) if reason else self._timed_out() from reason
-
-    def _timed_out(self) -> AirflowException:
-        text = f"Timed out after {self.timeout:.0f} s: {self._last_look} ({self.hook.where})."
-        return AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
-
-    def _defer(self, context: Context, since: float) -> Any:
-        """Look once, as Airflow does in reschedule mode; if it is not over, leave the rest to the triggerer."""
-        self.mode = "reschedule"
-        try:
-            return self._wait(context)
-        except AirflowRescheduleException:
-            left = since + self.timeout - time.time()
-        if left <= 0:
-            raise self._timed_out()
-        check_no_secrets("botocore_config", self.botocore_config)
-        store, job_ids = self._parse()
-        trigger = OmicsReadSetJobTrigger(
-            kind=self.kind.value,
-            sequence_store_id=store,
-            job_ids=job_ids,
-            poll_interval=self.poke_interval,
-            fire_after=time.time() + SETTLE,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            botocore_config=self.botocore_config,
-        )
-        self.log.info(LEAVING, f"{left:.0f} s")
-        return self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            kwargs={"since": since},
-            timeout=timedelta(seconds=left),
-        )
+    def _trigger(self, ids: list[str], **arguments: Any) -> OmicsReadSetJobTrigger:
+        return OmicsReadSetJobTrigger(kind=self.kind.value, job_ids=ids, **arguments)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once at every job."""
@@ -186,19 +86,10 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
         result = [job.summary() for job in jobs] if is_list(self.job_id) else jobs[0].summary()
         failed = [job for job, verdict in verdicts.items() if verdict is Verdict.FAILED]
         if failed:
-            error = OmicsReadSetJobFailedError(failed, self.hook.where)
+            error = OmicsReadSetJobSensorError(failed, self.hook.where)
             error.push(context, result)  # not earlier: Airflow clears a task's XComs at every reschedule
             raise error
         return PokeReturnValue(is_done=True, xcom_value=result)
-
-    def _parse(self) -> tuple[str, list[str]]:
-        """Return the store and the jobs, once templates are rendered."""
-        with arguments_of(self):
-            store = parse_id("sequence_store_id", self.sequence_store_id)
-            job_ids = parse_ids("job_id", self.job_id, can_be_empty=True)
-        if is_list(self.job_id):
-            self.job_id = job_ids  # a generator, which a native template can make, is empty when it is read again
-        return store, job_ids
 
     def _told(self, sequence_store_id: str, job_ids: Sequence[str]) -> Mapping[str, ReadSetJob]:
         """Return the jobs that the trigger told of, if one woke this task."""
@@ -233,20 +124,6 @@ class OmicsReadSetJobSensor(AwsBaseSensor[OmicsHook]):
             self._last_look = f"{poll.trouble} So {self._last_look}"
         return seen
 
-    def _warn_of_short_interval(self) -> None:
-        shortest = self.poke_interval
-        if self.exponential_backoff:  # the first interval may be half of poke_interval, and none exceeds max_wait
-            longest = self.max_wait.total_seconds() if self.max_wait else shortest
-            shortest = min(shortest / 2, longest)
-        if self.mode == "reschedule" and not self.deferrable and shortest < SHORTEST_RESCHEDULE:
-            warnings.warn(
-                f"Task {self.task_id!r}: a poke_interval under {SHORTEST_RESCHEDULE} s in reschedule mode can make "
-                "Airflow fail the task: it may be queued again before the process of the last poke is seen to have "
-                "ended. Use a longer interval (a minute or more is advised), or mode='poke'.",
-                UserWarning,
-                stacklevel=3,
-            )
-
 
 class OmicsReadSetExportJobSensor(OmicsReadSetJobSensor):
     """Wait until read set export jobs are over. See :class:`OmicsReadSetJobSensor` for the parameters."""
@@ -266,6 +143,119 @@ class OmicsReadSetImportJobSensor(OmicsReadSetJobSensor):
     kind = ReadSetJobKind.IMPORT
 
 
+class OmicsReadSetSensor(OmicsSensor):
+    """
+    Wait until read sets are ACTIVE, whoever activates, uploads or imports them.
+
+    UPLOAD_FAILED, DELETING and DELETED fail at once, without Airflow's retries, and so does a read set that AWS has
+    not found for 5 minutes. ARCHIVED, ACTIVATING, PROCESSING_UPLOAD and any status this version does not know go on
+    waiting. The log says at the first and then at every tenth look that a read set is ARCHIVED, for this sensor
+    activates none. An error of AWS's that passes by itself is logged and waited out; only ``timeout`` bounds it.
+
+    Returns, as XCom, what :meth:`airflow_omics.read_sets.ReadSet.summary` says: id, name, file type and the S3 URIs at
+    which the files can be read in place; for a list of ids the list of these in the same order. Before it fails, the
+    ids of the failed read sets are pushed under ``failed_read_set_ids``.
+
+    :param sequence_store_id: The sequence store of the read sets: 10 to 36 digits. (templated)
+    :param read_set_ids: The read set: 10 to 36 digits; or a list of read sets, which may hold lists. A list that is
+        empty when the task runs succeeds with ``[]``. (templated)
+
+    The other parameters are those of :class:`airflow_omics.base_sensor.OmicsSensor`.
+
+    :raises airflow_omics.exceptions.OmicsArgumentError: An argument cannot be right.
+    :raises airflow.exceptions.AirflowFailException: A read set will not become ACTIVE.
+    :raises airflow_omics.exceptions.OmicsRefusedError: AWS refused to tell: no permission, no such read set.
+    """
+
+    ids_argument = "read_set_ids"
+    template_fields: Sequence[str] = aws_template_fields("sequence_store_id", "read_set_ids", "botocore_config")
+
+    def __init__(self, *, sequence_store_id: Id, read_set_ids: Ids, **kwargs: Any) -> None:
+        super().__init__(sequence_store_id=sequence_store_id, **kwargs)
+        check_ids("read_set_ids", read_set_ids, can_be_empty=is_mapped(self))
+        self.read_set_ids = read_set_ids
+        self._looks = 0
+        self._lost: dict[str, datetime] = {}
+        self._trouble: OmicsTransientError | None = None
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look once at every read set."""
+        store, ids = self._parse()
+        if not ids:
+            self.log.info("read_set_ids is an empty list: there is nothing to wait for")
+            return PokeReturnValue(is_done=True, xcom_value=[])
+        if self._event:
+            (event,), self._event = self._event, None
+            events.check(event)
+        seconds = self._seconds_in_other_processes(context)
+        # A process of its own for every look counts by time.
+        looks = int(seconds / self.poke_interval) if seconds and self.poke_interval else self._looks
+        self._looks += 1
+        poll = ReadSetPoll(self.hook, store, self.log, looks, self._lost, seconds)
+        seen = self._look(poll, store, list(dict.fromkeys(ids)))
+        if failed := [each for each in seen.values() if each.verdict() is Verdict.FAILED]:
+            if task_instance := context.get("ti"):
+                task_instance.xcom_push(key="failed_read_set_ids", value=[each.id for each in failed])
+            raise self._failed(store, failed)
+        if any(read_set_id not in seen or is_waiting(seen[read_set_id]) for read_set_id in ids):
+            return False
+        result = [seen[read_set_id].summary() for read_set_id in ids]
+        return PokeReturnValue(is_done=True, xcom_value=result if is_list(self.read_set_ids) else result[0])
+
+    def _look(self, poll: ReadSetPoll, sequence_store_id: str, ids: list[str]) -> Mapping[str, ReadSet]:
+        """Return what AWS says of these read sets; one that is known to be waited for still may be left out."""
+        self._trouble = None
+        self._last_look = _waited_for(sequence_store_id, ids, {})  # what follows may raise
+        surely_open = poll.find_open(ids)
+        seen = self._take(poll.ask(read_set_id for read_set_id in ids if read_set_id not in surely_open))
+        if len(seen) == len(ids) and all(each.verdict() is Verdict.SUCCEEDED for each in seen.values()):
+            # A List does not tell all that is to be returned.
+            seen = {read_set_id: each for read_set_id, each in seen.items() if read_set_id not in poll.listed}
+            seen |= self._take(poll.in_full())
+        elif surely_open:
+            self.log.info("%s of %s read sets are not ACTIVE yet", len(surely_open), len(ids))
+        self._last_look = _waited_for(sequence_store_id, ids, seen)
+        if self._trouble:
+            self._last_look = f"{self._trouble} So {self._last_look}"
+        return seen
+
+    def _take(self, answers: Iterable[tuple[str, Answer]]) -> dict[str, ReadSet]:
+        """Log what is to be said, and return what is known."""
+        seen: dict[str, ReadSet] = {}
+        missed: dict[str, OmicsTransientError] = {}
+        remarks: list[str] = []
+        for read_set_id, answer in answers:
+            missed.pop(read_set_id, None)
+            if isinstance(answer, str):
+                remarks.append(answer)
+            elif isinstance(answer, OmicsTransientError):
+                missed[read_set_id] = answer
+                self.log.warning(WAITED_OUT, answer)
+            elif isinstance(answer, OmicsRequestError):
+                raise answer
+            else:
+                seen[read_set_id] = answer
+                if not answer.is_status_known:
+                    self.log.warning(UNKNOWN_STATUS, answer, answer.status)
+        if remarks:
+            self.log.warning("%s", some(remarks, LONGEST_MESSAGE, "\n"))
+        self._trouble = self._trouble or next(iter(missed.values()), None)
+        return seen
+
+    def _failed(self, sequence_store_id: str, failed: Sequence[ReadSet]) -> AirflowFailException:
+        said = [
+            f"read set {each.id} is {each.status}" + (f": {each.status_message}" if each.status_message else "")
+            for each in failed
+        ]
+        named = some(said, LARGEST_ERROR - LONGEST_MESSAGE, "; ", "more; XCom has all: failed_read_set_ids")
+        return AirflowFailException(
+            f"{named.rstrip('.')}. So it will not become ACTIVE. Sequence store {sequence_store_id}, {self.hook.where}."
+        )
+
+    def _trigger(self, ids: list[str], **arguments: Any) -> OmicsReadSetTrigger:
+        return OmicsReadSetTrigger(read_set_ids=ids, **arguments)
+
+
 def _in_words(
     kind: ReadSetJobKind, sequence_store_id: str, job_ids: Sequence[str], seen: Mapping[str, ReadSetJob]
 ) -> str:
@@ -278,3 +268,14 @@ def _in_words(
     if job is None:
         return f"{describe(kind, sequence_store_id, job_ids[0])} is not known to have ended"
     return f"{job} is {job.status}, {job.progress}"
+
+
+def _waited_for(sequence_store_id: str, ids: Sequence[str], seen: Mapping[str, ReadSet]) -> str:
+    """Say which read sets are waited for still."""
+    waiting = [read_set_id for read_set_id in ids if read_set_id not in seen or is_waiting(seen[read_set_id])]
+    if len(ids) > 1:
+        named = f"{some(waiting, LONGEST_MESSAGE)} in sequence store {sequence_store_id}"
+        return f"{len(waiting)} of {len(ids)} read sets are not known to be ACTIVE: {named}"
+    if ids[0] in seen:
+        return f"{seen[ids[0]]} is {seen[ids[0]].status}"
+    return f"read set {ids[0]} in sequence store {sequence_store_id} is not known to be ACTIVE"

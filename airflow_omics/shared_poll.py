@@ -1,5 +1,5 @@
 """
-One poll for everything on an event loop that waits for jobs of the same kind, store and connection.
+One poll for all on an event loop that waits for jobs of a kind, or for read sets, of one store and connection.
 
 What waits joins; a round then asks for all of it at once, from a thread of the poll's own, with one client. Nothing
 of this blocks the loop: importing boto3, reading the connection, making the client and waiting for a turn to call
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import logging
 import math
 import random
@@ -19,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
@@ -29,9 +28,11 @@ from airflow_omics.compat import AirflowFailException
 from airflow_omics.daemon_thread import DaemonThread
 from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.read_sets import ReadSet
 
 if TYPE_CHECKING:
     from airflow_omics.polling import JobPoll
+    from airflow_omics.read_set_poll import ReadSetPoll
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,18 @@ LONGEST_GATHERING = 2.0
 FEW = 3
 """Up to how many waits that just joined are asked for without all the others."""
 
+News = ReadSetJob | ReadSet | Exception | str
+"""What AWS says, why it says nothing, or, as text, what the wait's log is to say."""
 ROUNDS_LOST = 3
 """How many rounds in a row may fail for a reason that is not AWS's, before the waits fail for it."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a wait's jobs are, and how AWS is asked for them; what equal ones share."""
+    """Where a wait's jobs or read sets are, and how AWS is asked for them; what equal ones share."""
 
-    kind: ReadSetJobKind
+    kind: ReadSetJobKind | None
+    """None for read sets; what follows says "job" for either."""
     sequence_store_id: str
     aws_conn_id: str | None
     region_name: str | None
@@ -67,10 +71,10 @@ class Wait:
 
     job_ids: Sequence[str]
     interval: float
-    news: list[ReadSetJob | Exception] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
     _listener: asyncio.Future[None] | None = None
 
-    def tell(self, news: ReadSetJob | Exception) -> None:
+    def tell(self, news: News) -> None:
         """Put something to what is to be known."""
         self.news.append(news)
         if self._listener is not None and not self._listener.done():
@@ -83,7 +87,7 @@ class Wait:
             self._listener.set_result(None)
         return self._listener
 
-    def take_news(self) -> list[ReadSetJob | Exception]:
+    def take_news(self) -> list[News]:
         """Return what is to be known, once."""
         news, self.news = self.news, []
         return news
@@ -107,7 +111,7 @@ class SharedPoll:
         """Why AWS gives no answer now, for any wait."""
         self._rounds_lost = 0
         self._thread = DaemonThread("airflow-omics-poll")
-        self._job_poll: JobPoll | None = None
+        self._job_poll: JobPoll | ReadSetPoll | None = None
         # In an empty context, so that what it logs does not go to the log of the task that happened to be first.
         self._task = self._loop.create_task(self._run(), context=contextvars.Context())
 
@@ -221,11 +225,13 @@ class SharedPoll:
     def _interval(self) -> float:
         return min(self._intervals, default=60.0)
 
-    def _hear(self, job_id: str, answer: ReadSetJob | OmicsRequestError) -> None:
+    def _hear(self, job_id: str, answer: News) -> None:
         """Pass on what a Get told of a job."""
-        is_waiting = isinstance(answer, ReadSetJob) and answer.verdict() is Verdict.WAITING
-        if isinstance(answer, ReadSetJob) and is_waiting and answer.is_status_known:
-            return
+        is_waiting = isinstance(answer, str)
+        if isinstance(answer, ReadSetJob | ReadSet):
+            is_waiting = answer.verdict() is Verdict.WAITING
+            if is_waiting and answer.is_status_known:
+                return
         for wait in self._by_job.get(job_id, ()):
             wait.tell(answer)
         if not is_waiting and not isinstance(answer, OmicsTransientError):
@@ -249,8 +255,7 @@ class SharedPoll:
 
         :param seconds: How long to ask for single jobs before the others' turn comes again.
         """
-        if self._job_poll is None:
-            self._job_poll = self._connect()
+        self._job_poll = self._job_poll or self._connect()
         began = time.monotonic()
         surely_open = self._job_poll.find_open(job_ids)
         to_ask = [job_id for job_id in job_ids if job_id not in surely_open]
@@ -284,14 +289,11 @@ class SharedPoll:
         for job_id, error in () if is_outage else missed.items():
             self._loop.call_soon_threadsafe(self._hear, job_id, error)
 
-    def _connect(self) -> JobPoll:
+    def _connect(self) -> JobPoll | ReadSetPoll:
         # Imported here, since importing boto3 takes long, and triggers import this module on the event loop.
-        from airflow_omics.hooks import OmicsHook  # noqa: PLC0415
-        from airflow_omics.polling import JobPoll  # noqa: PLC0415
+        from airflow_omics.read_set_poll import connect  # noqa: PLC0415
 
-        config: dict[str, Any] = json.loads(self._source.botocore_config)
-        hook = OmicsHook(self._source.aws_conn_id, self._source.region_name, self._source.verify, config)
-        return JobPoll(hook, self._source.kind, self._source.sequence_store_id, log)
+        return connect(self._source, log)
 
     def _disconnect(self) -> None:
         if self._job_poll is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Collection, Sequence
@@ -14,19 +13,19 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_omics import events
-from airflow_omics.arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
+from airflow_omics.arguments import check_bool, check_id, parse_count, parse_id, parse_ids, parse_seconds, parse_token
+from airflow_omics.attempt import Attempt
 from airflow_omics.bounds import LONGEST_MESSAGE, some
-from airflow_omics.bulk import Bulk, Source
 from airflow_omics.client_settings import check_client_of, check_no_secrets
-from airflow_omics.compat import AirflowException, Context, conf
-from airflow_omics.exceptions import (
-    WAITED_OUT,
-    OmicsReadSetJobFailedError,
-    OmicsTransientError,
-)
+from airflow_omics.compat import AirflowException, Context, conf, generation_of, since_of
+from airflow_omics.exceptions import WAITED_OUT, OmicsNotFoundError, OmicsTransientError
+from airflow_omics.goals import GOALS, Item, Source
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsLink, OmicsSequenceStoresLink
+from airflow_omics.memory import remember, take_up
+from airflow_omics.outcome import Outcome
+from airflow_omics.starting import StopError
 from airflow_omics.triggers import LEAVING, SETTLE, OmicsReadSetJobTrigger
 from airflow_omics.values import arguments_of
 
@@ -39,41 +38,42 @@ NO_TRIGGERER = 60
 
 class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     """
-    Start read set jobs for any number of read sets, once each; use the subclass of the kind of job.
+    Ensure a state of any number of read sets, by jobs; use the subclass of the kind of job.
 
-    Duplicates are dropped, and the rest is cut into jobs of the size that AWS allows. They are started as room appears.
-    A retry of the task finds the jobs that are running or have succeeded, instead of starting them again; see
-    :mod:`airflow_omics.bulk` for how, and for what of it AWS does not document.
+    It asks AWS what holds, starts jobs for what is missing, of the size that AWS allows and as room appears, waits for
+    them, and looks again. It succeeds if the goal was seen to hold for every read set (:mod:`airflow_omics.goals` says
+    when); so a retry, or a clear, starts only what is missing then (:mod:`airflow_omics.attempt`).
 
-    Returns, as XCom, the list of the jobs' summaries (:meth:`airflow_omics.jobs.ReadSetJob.summary`), or with
-    ``wait_for_completion=False`` the list of their ids, at once usable as a sensor's ``job_id``. Before it fails, the
-    summaries are pushed under the key ``failed_job``, and the ids of the failed read sets under
-    ``failed_read_set_ids``.
+    Returns, as XCom, the summaries (:meth:`airflow_omics.jobs.ReadSetJob.summary`) of the jobs that count, a list, with
+    its own read sets only; or with ``wait_for_completion=False`` the ids of the jobs under way, at once usable as a
+    sensor's ``job_id``. It pushes ``read_set_ids``, all for which the goal holds; if some are missing ``to_retry``, in
+    the form of its own argument; and before it fails the summaries under ``failed_job``, and the ids of the read sets
+    that jobs failed on under ``failed_read_set_ids``.
 
     With ``deferrable`` it leaves its worker as soon as it has started what there is room for, and the triggerer wakes
-    it when there may be room again or all is over. What it must remember meanwhile (jobs, and read sets to come) is
-    kept where Airflow keeps a deferred task's arguments.
+    it when there may be room again or all has ended. What it must remember meanwhile is kept where Airflow keeps a
+    deferred task's arguments.
 
     There is no cancel: a task that is killed or timed out leaves its jobs running at AWS, and starts no more.
 
     :param sequence_store_id: The sequence store: 10 to 36 digits. (templated)
-    :param wait_for_completion: Wait until all jobs are over. If False, the task ends when all are started.
+    :param wait_for_completion: Wait until the goal holds. If False, the task ends when all that is missing was started.
     :param deferrable: Wait in the triggerer; by default what ``[operators] default_deferrable`` in Airflow's
         configuration says.
-    :param poll_interval: Seconds between two rounds.
+    :param poll_interval: Seconds between two polls.
     :param timeout: Seconds, or a timedelta, after which the task fails; None for no limit.
     :param max_concurrent_jobs: How many jobs this task has running at once; None for the service's default quota
         (export 5, activation 25, import 5). An account's other jobs count towards its quota too; then the task waits.
-    :param accept_partial_failure: Let jobs that end COMPLETED_WITH_FAILURES succeed.
-    :param client_token: What identifies the work instead of DAG, run, task and map index: with the same one, another
-        run finds the same jobs. (templated)
+    :param accept_partial_failure: Let read sets be missing that a job ended FAILED, if others are done.
+    :param client_token: What identifies the work instead of DAG, run, task and map index. (templated)
     :param aws_conn_id: The Airflow connection used for AWS credentials. (templated)
     :param region_name: AWS region. If None, the connection's. (templated)
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: Configuration of the botocore client, as keyword arguments of its Config. (templated)
     :raises airflow_omics.exceptions.OmicsArgumentError: An argument cannot be right.
-    :raises airflow_omics.exceptions.OmicsReadSetJobFailedError: Jobs did not succeed; raised after all are over.
-    :raises airflow_omics.exceptions.OmicsRefusedError: AWS refused a call.
+    :raises airflow_omics.exceptions.OmicsReadSetJobFailedError: The goal does not hold for some; raised after all jobs
+        have ended. Airflow's ``retries`` apply.
+    :raises airflow_omics.exceptions.OmicsRefusedError: AWS refused a call, or to start jobs, and nothing else failed.
     """
 
     aws_hook_class = OmicsHook
@@ -110,18 +110,20 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         )
         self.accept_partial_failure = accept_partial_failure
         self.client_token = client_token
-        self._bulk_under_way: Bulk | None = None
+        self._attempt: Attempt | None = None
         check_client_of(self)
 
     def execute(self, context: Context) -> list[Any]:
-        """Start the jobs, and wait for them."""
+        """Look what holds, start what is missing, and wait for it."""
         if self.deferrable:
             check_no_secrets("botocore_config", self.botocore_config)
-        bulk = self._bulk(context)
+        attempt = self._begin(context, None if self.timeout is None else time.time() + self.timeout)
+        with arguments_of(self):
+            attempt.items = [Item.of(source) for source in self._sources()]
         with suppress(Exception):  # the first call says it better, and no link is worth a failure
             for link in self.operator_extra_links:
-                link.show(context, self.hook.conn_region_name, self.hook.conn_partition, **bulk.parameters)
-        return self._go_on(bulk, context, None if self.timeout is None else time.time() + self.timeout)
+                link.show(context, self.hook.conn_region_name, self.hook.conn_partition, **attempt.parameters)
+        return self._go_on(attempt, context)
 
     def execute_complete(
         self, context: Context, event: object = None, memory: object = None, deadline: object = None, **_: object
@@ -129,101 +131,103 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         """
         Go on after the triggerer woke the task. What another version remembered is ignored.
 
-        :param memory: What :meth:`airflow_omics.bulk.Bulk.remember` told.
+        :param memory: What :func:`airflow_omics.memory.remember` told.
         :param deadline: When the task times out, in seconds since the epoch.
         """
-        bulk = self._bulk(context)
-        bulk.take_up(memory)
-        return self._go_on(bulk, context, events.remembered("deadline", deadline), (event,))
-
-    def _go_on(
-        self, bulk: Bulk, context: Context, deadline: float | None, event: tuple[object] | None = None
-    ) -> list[Any]:
-        self._bulk_under_way = bulk
-        try:
-            is_over = self._run(bulk, deadline, event)
-        except BaseException:
-            self._tell_what_goes_on(bulk)
-            raise
-        if not is_over:
-            self._leave(bulk, deadline)
-        if not self.wait_for_completion:
-            return [job.job_id for job in bulk.jobs() if job.job_id not in bulk.superseded]
-        summaries = [job.summary() for job in bulk.jobs()]
-        if failed := bulk.failed():
-            error = OmicsReadSetJobFailedError(failed, self.hook.where)
-            error.push(context, summaries)
-            raise error
-        return summaries
+        attempt = self._begin(context, events.remembered("deadline", deadline))
+        take_up(attempt, memory)
+        return self._go_on(attempt, context, (event,))
 
     def on_kill(self) -> None:
         """Start no more jobs: Airflow 3 calls this on SIGTERM, and lets the process go on until it kills it."""
-        if (bulk := self._bulk_under_way) is not None:
-            bulk.is_stopped = True
-            self._tell_what_goes_on(bulk)
+        if (attempt := self._attempt) is not None:
+            attempt.is_stopped = True
+            self._tell_what_goes_on(attempt)
 
-    def _tell_what_goes_on(self, bulk: Bulk) -> None:
-        if bulk.running:
+    def _go_on(self, attempt: Attempt, context: Context, event: tuple[object] | None = None) -> list[Any]:
+        self._attempt = attempt
+        try:
+            if event is not None:
+                self._hear(attempt, *event)
+            while not self._is_done(attempt):
+                if self.deferrable and attempt.has_judged:
+                    self._leave(attempt)
+                time.sleep(min(self.poll_interval, self._left(attempt)))
+            return self._end(attempt, context)
+        except (AirflowException, KeyboardInterrupt, SystemExit):
+            self._tell_what_goes_on(attempt)
+            raise
+
+    def _hear(self, attempt: Attempt, event: object) -> None:
+        """Take from the triggerer what it told; what is wrong with single jobs, this task finds out itself."""
+        try:
+            told = events.parse(event, self.kind, attempt.sequence_store_id, attempt.running)
+        except OmicsNotFoundError as error:
+            self.log.warning("%s", error)
+            return
+        for job in told.values():
+            attempt.take(job)
+            if self.kind is ReadSetJobKind.IMPORT:  # a summary does not tell which source is which
+                attempt.jobs[job.job_id] = None
+
+    def _is_done(self, attempt: Attempt) -> bool:
+        """Do what can be done now; return whether that is all, and raise if there is no time for the rest."""
+        try:
+            attempt.step(is_waiting=self.wait_for_completion)
+        except OmicsTransientError as error:
+            attempt.trouble = error
+            self.log.warning(WAITED_OUT, error)
+        except StopError:
+            pass
+        self.log.info("Sequence store %s, %s: %s", attempt.sequence_store_id, self.kind.value, attempt.progress)
+        if attempt.is_over or (attempt.is_started and not self.wait_for_completion):
+            return True
+        if attempt.is_stopped:
+            raise AirflowException(f"Killed: no more jobs are started. {attempt.progress}")
+        if self._left(attempt) <= 0:
+            raise AirflowException(self._timed_out(attempt))
+        return False
+
+    def _end(self, attempt: Attempt, context: Context) -> list[Any]:
+        """Return the result, or raise what the task fails with."""
+        outcome = Outcome(attempt)
+        outcome.push(context)
+        if error := outcome.error(context, accept_partial_failure=self.accept_partial_failure):
+            raise error
+        if self.wait_for_completion:
+            return outcome.summaries
+        return [job_id for job_id in attempt.jobs if job_id in attempt.running or job_id in attempt.sent]
+
+    def _left(self, attempt: Attempt) -> float:
+        return math.inf if attempt.deadline is None else attempt.deadline - time.time()
+
+    def _tell_what_goes_on(self, attempt: Attempt) -> None:
+        if attempt.running:
             self.log.warning(
-                "These jobs go on at AWS, which cannot cancel them: %s", some(bulk.running, LONGEST_MESSAGE)
+                "These jobs go on at AWS, which cannot cancel them: %s", some(attempt.running, LONGEST_MESSAGE)
             )
 
-    def _run(self, bulk: Bulk, deadline: float | None, event: tuple[object] | None) -> bool:
-        """Start jobs and wait for them; return whether that is all, or else the rest is for the triggerer."""
-        added, told = event is not None, False
-        if event is not None:
-            for job in events.parse(*event, self.kind, bulk.sequence_store_id, bulk.running).values():
-                bulk.take(job)
-                told = True
-        while True:
-            unheard_of = set(bulk.unlooked)
-            try:
-                if not added:
-                    with arguments_of(self):
-                        self._add(bulk)
-                    added = True
-                bulk.start()
-                if not told and (self.wait_for_completion or bulk.pending or bulk.earlier_attempts):
-                    bulk.look()
-                    bulk.start()
-            except OmicsTransientError as error:
-                bulk.trouble = error
-                self.log.warning(WAITED_OUT, error)
-            told = False
-            self.log.info("Sequence store %s, %s: %s", bulk.sequence_store_id, self.kind.value, bulk.progress)
-            is_unclear = bool(bulk.earlier_attempts and bulk.unlooked)
-            if added and (bulk.is_over or not (self.wait_for_completion or bulk.pending or is_unclear)):
-                return True
-            if bulk.is_stopped:
-                raise AirflowException(f"Killed: no more jobs are started. {bulk.progress}")
-            left = math.inf if deadline is None else deadline - time.time()
-            if left <= 0:
-                raise AirflowException(self._timed_out(bulk))
-            if self.deferrable and added and not is_unclear:
-                return False
-            # A job that was started just now may be an old one that is over. In an outage nothing is asked sooner.
-            time.sleep(min(self.poll_interval, left, 1 if bulk.unlooked - unheard_of else left))
-
-    def _timed_out(self, bulk: Bulk) -> str:
+    def _timed_out(self, attempt: Attempt) -> str:
         after = "" if self.timeout is None else f" after {self.timeout:.0f} s"  # a DAG may have lost its timeout since
-        trouble = f" Last trouble: {bulk.trouble}" if bulk.trouble else ""
+        trouble = f" Last trouble: {attempt.trouble}" if attempt.trouble else ""
         return (
-            f"Timed out{after}: {bulk.progress}; sequence store {bulk.sequence_store_id}, {self.hook.where}. "
+            f"Timed out{after}: {attempt.progress}; sequence store {attempt.sequence_store_id}, {self.hook.where}. "
             f"These {self.kind.value} jobs go on at AWS, which cannot cancel them: "
-            f"{some(bulk.running, LONGEST_MESSAGE) or 'none'}; no more are started.{trouble}"
+            f"{some(attempt.running, LONGEST_MESSAGE) or 'none'}; no more are started.{trouble}"
         )
 
-    def _leave(self, bulk: Bulk, deadline: float | None) -> NoReturn:
-        """Leave the worker until a job is over, or until there may be room that other jobs have taken now."""
+    def _leave(self, attempt: Attempt) -> NoReturn:
+        """Leave the worker until a job is over, or until there is something else to look at."""
         check_no_secrets("botocore_config", self.botocore_config)
-        has_room = len(bulk.running) < bulk.max_concurrent_jobs
-        times = [time.time() + self.poll_interval] if bulk.pending and has_room else []
-        times += [] if deadline is None else [deadline]
+        job_ids = sorted(attempt.running - attempt.lost.keys())
+        is_looking = bool(attempt.lost) or not job_ids or (attempt.pending and attempt.has_room)
+        times = [time.time() + self.poll_interval] if is_looking else []
+        times += [] if attempt.deadline is None else [attempt.deadline]
         trigger = OmicsReadSetJobTrigger(
             kind=self.kind.value,
-            sequence_store_id=bulk.sequence_store_id,
-            job_ids=list(bulk.running),
-            until="any" if bulk.pending else "all",
+            sequence_store_id=attempt.sequence_store_id,
+            job_ids=job_ids,
+            until="any" if attempt.pending else "all",
             poll_interval=self.poll_interval,
             wake_at=min(times, default=None),
             fire_after=time.time() + SETTLE,
@@ -232,16 +236,17 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             verify=self.verify,
             botocore_config=self.botocore_config,
         )
-        self.log.info(LEAVING, "no limit" if deadline is None else f"{deadline - time.time():.0f} s")
+        left = self._left(attempt)
+        self.log.info(LEAVING, "no limit" if left == math.inf else f"{left:.0f} s")
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"memory": bulk.remember(), "deadline": deadline},
+            kwargs={"memory": remember(attempt), "deadline": attempt.deadline},
             # The trigger wakes the task at its deadline; this is for the case that no triggerer runs.
-            timeout=None if deadline is None else timedelta(seconds=max(deadline - time.time(), 0) + NO_TRIGGERER),
+            timeout=None if left == math.inf else timedelta(seconds=max(left, 0) + NO_TRIGGERER),
         )
 
-    def _bulk(self, context: Context) -> Bulk:
+    def _begin(self, context: Context, deadline: float | None) -> Attempt:
         """Put together what is known before any call."""
         task_instance = context["ti"]
         identity = [task_instance.dag_id, task_instance.run_id, task_instance.task_id, task_instance.map_index]
@@ -249,28 +254,31 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             store, parameters = parse_id("sequence_store_id", self.sequence_store_id), self._parameters()
             if self.client_token is not None:
                 identity = [parse_token("client_token", self.client_token)]
-        return Bulk(
+        generation = generation_of(task_instance, self.retries)
+        return Attempt(
             hook=self.hook,
-            kind=self.kind,
+            goal=GOALS[self.kind](self.kind, parameters.get("destination"), since_of(context)),
             sequence_store_id=store,
-            identity=identity,
+            identity=[*identity, generation],
             parameters=parameters,
             max_concurrent_jobs=self.max_concurrent_jobs or self.kind.max_concurrent_jobs,
-            accept_partial_failure=self.accept_partial_failure,
-            earlier_attempts=task_instance.try_number - 1,
+            is_first=task_instance.try_number == 1,
+            is_cleared=generation > 1,
+            log=self.log,
+            deadline=deadline,
         )
 
     def _parameters(self) -> dict[str, str]:
         """Return what Start takes beside store, sources and token."""
         return {}
 
-    def _add(self, bulk: Bulk) -> None:
-        """Give the sources to ``bulk``."""
-        raise NotImplementedError
+    def _by_id(self, read_set_ids: object) -> list[Source]:
+        ids = parse_ids("read_set_ids", read_set_ids, can_be_empty=True)
+        unique = dict.fromkeys(ids)
+        if len(unique) < len(ids):
+            self.log.info("%s of %s read sets were named before; each is taken once", len(ids) - len(unique), len(ids))
+        return [{"readSetId": each} for each in unique]
 
-    def _unique(self, sources: Sequence[Source]) -> list[Source]:
-        unique = {json.dumps(source, sort_keys=True): source for source in sources}
-        if len(unique) < len(sources):
-            twice = len(sources) - len(unique)
-            self.log.info("%s of %s read sets were named before; each is taken once", twice, len(sources))
-        return list(unique.values())
+    def _sources(self) -> list[Source]:
+        """Return what the task was given, in the form of AWS's Start operation; each once."""
+        raise NotImplementedError

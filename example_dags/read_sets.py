@@ -97,8 +97,12 @@ def read_sets() -> None:
         ]
 
     @task
-    def archive(imported: list[dict[str, Any]]) -> list[str]:
-        read_set_ids = [read_set_id for job in imported for read_set_id in job["finished"]]
+    def find(store: str) -> list[str]:
+        """Return every read set of a sample: people hold sample ids, not read set ids."""
+        return [each["id"] for each in OmicsHook().find_read_sets(store, sample_id="sample-1")]
+
+    @task
+    def archive(read_set_ids: list[str]) -> list[str]:
         endpoint = OmicsHook().conn.meta.endpoint_url
         if endpoint.startswith("http://127.0.0.1"):
             body = json.dumps({"ids": read_set_ids}).encode()
@@ -115,14 +119,16 @@ def read_sets() -> None:
 
     store = create_store()
     # An operator that waits itself, one that waits in the triggerer ...
-    imported = OmicsStartReadSetImportJobOperator(
+    import_files = OmicsStartReadSetImportJobOperator(
         task_id="import",
         sequence_store_id=store,
         sources=upload_files(),
         role_arn="{{ params.role_arn }}",
         poll_interval=5,
-    ).output
-    archived = archive(imported)
+    )
+    found = find(store)
+    import_files >> found
+    archived = archive(found)
     active = OmicsStartReadSetActivationJobOperator(
         task_id="activate", sequence_store_id=store, read_set_ids=archived, poll_interval=5, deferrable=True
     )

@@ -149,6 +149,10 @@ class RealAirflow:
         self._command("trigger", "dags", "trigger", dag_id, "--run-id", run, "--conf", json.dumps(conf or {}))
         return run
 
+    def clear(self, dag_id: str) -> None:
+        """Clear all tasks of all runs of a DAG, as a user does."""
+        self._command("clear", "tasks", "clear", "--yes", dag_id)
+
     def next_run(self) -> str:
         """Return the id that the next run will have."""
         return f"run{self.query('SELECT count(*) FROM dag_run')[0][0]}"

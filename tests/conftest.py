@@ -82,6 +82,7 @@ class World:
         self.local = local
         local.reset()
         local.configure(job_seconds=JOB_SECONDS, calls_per_second=None, max_concurrent_jobs=None, get_lag=0, list_lag=0)
+        local.configure(client_tokens=True, client_token_seconds=None, changed_request="refuse")
         self.omics, self.s3 = _clients(local)
         self.s3.create_bucket(Bucket=BUCKET)
         self.store: str = self.omics.create_sequence_store(name="tests")["id"]

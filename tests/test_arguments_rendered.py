@@ -106,9 +106,9 @@ def test_a_generator_is_read_once(world: World, ti: TaskInstance) -> None:
     )
     start.read_set_ids = (each for each in world.read_sets)
     world.local.archive_read_sets()
-    world.local.add_fault(operation="ListReadSets", error="InternalServerException", times=1)
+    world.local.add_fault(operation="GetReadSetMetadata", error="InternalServerException", times=1)
     assert len(start.execute({"ti": ti})) == 1
-    assert world.local.call_counts()["ListReadSets"] == 2
+    assert world.local.call_counts()["GetReadSetMetadata"] == 4
 
 
 def test_a_wrong_job_is_named_by_its_place(world: World, ti: TaskInstance) -> None:

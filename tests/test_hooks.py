@@ -243,12 +243,12 @@ def test_a_page_that_is_throttled_is_not_given_up_at_once(world: World) -> None:
     hook = OmicsHook(config=ONE_TRY)
     wanted = world.local.add_read_sets(world.store, 250)
     world.local.add_fault(operation="ListReadSets", error="ThrottlingException", times=PAGE_TRIES - 1)
-    assert hook.find_active_read_sets(world.store, wanted) == set(wanted)
+    assert {each["id"] for each in hook.find_read_sets(world.store)} == {*world.read_sets, *wanted}
     for error, calls in (("ThrottlingException", PAGE_TRIES), ("InternalServerException", 1)):
         world.local.add_fault(operation="ListReadSets", error=error)
         before = world.local.call_counts()["ListReadSets"]
         with pytest.raises(OmicsTransientError, match=error):
-            hook.find_active_read_sets(world.store, wanted)
+            hook.find_read_sets(world.store)
         assert world.local.call_counts()["ListReadSets"] == before + calls
         world.local.clear_faults()
 
@@ -300,14 +300,14 @@ def test_what_is_denied_from_the_beginning_is_asked_for_once(world: World) -> No
     for calls in (1, 1, 1):
         before = world.local.call_counts().get("ListReadSets", 0)
         with pytest.raises(OmicsRefusedError):
-            hook.find_active_read_sets(world.store, [JOB])
+            hook.find_read_sets(world.store)
         assert world.local.call_counts()["ListReadSets"] == before + calls
         hook.get_read_set_export_job(world.store, job_id)
     world.local.clear_faults()
-    assert hook.find_active_read_sets(world.store, [JOB]) == set()
+    assert hook.find_read_sets(world.store, sample_id="nobody") == []
     world.local.add_fault(operation="ListReadSets", error="AccessDeniedException")
     for calls in (2, 1):
         before = world.local.call_counts()["ListReadSets"]
         with pytest.raises(OmicsRefusedError):
-            hook.find_active_read_sets(world.store, [JOB])
+            hook.find_read_sets(world.store)
         assert world.local.call_counts()["ListReadSets"] == before + calls

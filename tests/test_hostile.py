@@ -28,6 +28,7 @@ from airflow_omics.exceptions import (
 )
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.read_set_poll import FEW_READ_SETS
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
@@ -256,11 +257,11 @@ def test_an_answer_to_a_start(world: World, hook: OmicsHook, body: str) -> None:
 def test_an_answer_to_a_list(world: World, hook: OmicsHook, body: str) -> None:
     for operation, ask in (
         ("ListReadSetExportJobs", lambda: list(hook.list_read_set_jobs(EXPORT, ID, "IN_PROGRESS"))),
-        ("ListReadSets", lambda: hook.find_active_read_sets(ID, [OTHER])),
+        ("ListReadSets", lambda: [each.id for page in hook.list_read_sets(ID) for each in page]),
     ):
         answer(world, operation, body)
         with only(OmicsTransientError, OmicsResponseError, naming=operation):
-            assert {getattr(each, "job_id", each) for each in ask()} <= {OTHER}
+            assert {getattr(each, "job_id", each) for each in ask()} <= {OTHER, ID}
 
 
 @pytest.mark.parametrize("tokens", [["again"] * 3, [str(number) for number in range(200)]], ids=["same", "new"])
@@ -273,10 +274,11 @@ def test_a_list_without_end(world: World, hook: OmicsHook, tokens: list[str]) ->
 
 
 def test_read_sets_that_are_listed_but_not_active_are_activated(world: World, ti: TaskInstance) -> None:
-    world.local.archive_read_sets()
-    page = {"readSets": [{"id": each, "status": "ARCHIVED"} for each in world.read_sets]}
+    read_sets = world.local.add_read_sets(world.store, FEW_READ_SETS + 1, "ARCHIVED")
+    page = {"readSets": [{"id": each, "status": "ARCHIVED"} for each in read_sets]}
     answer(world, "ListReadSets", json.dumps(page))
-    assert operator(world, ACTIVATION, world.read_sets, wait_for_completion=False).execute({"ti": ti})
+    assert operator(world, ACTIVATION, read_sets, wait_for_completion=False).execute({"ti": ti})
+    assert "GetReadSetMetadata" not in world.local.call_counts()
 
 
 def test_one_job_is_not_taken_for_two(world: World, ti: TaskInstance) -> None:

@@ -105,7 +105,7 @@ def test_a_wait_ends_alike_in_all_modes(
         found = expected["returned"]
         assert [each["job_id"] for each in (found if many else [found])] == jobs
     else:
-        assert expected["raised"] == ("AirflowSkipException" if soft_fail else "OmicsReadSetJobFailedError")
+        assert expected["raised"] == ("AirflowSkipException" if soft_fail else "OmicsReadSetJobSensorError")
         assert set(expected["xcoms"]) == {"failed_job", "failed_read_set_ids"}
         assert jobs[0] in expected["message"]
         assert status in expected["message"]

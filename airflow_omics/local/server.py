@@ -20,6 +20,7 @@ from airflow_omics.local.app import Application
 from airflow_omics.local.clients import ACCESS_KEY, airflow_connection, environment, make_client
 from airflow_omics.local.faults import Fault
 from airflow_omics.local.hosts import Hosts
+from airflow_omics.local.state import ReadSet
 from airflow_omics.local.wire import service_model
 
 SAMPLE = {
@@ -43,6 +44,7 @@ CONTROLS = (
     "configure",
     "fail_read_sets",
     "reset",
+    "set_read_set_status",
 )
 """The methods of the handle that are also served over HTTP, as ``POST /_local/<method>`` with JSON arguments."""
 
@@ -189,9 +191,7 @@ class LocalHealthOmics:
         :raises LookupError: There is no such store.
         :raises ValueError: There is no such status.
         """
-        known = service_model().shape_for("ReadSetStatus").metadata["enum"]
-        if status not in known:
-            raise ValueError(f"status is {status!r}, expected one of {', '.join(known)}")
+        _check_status(status)
         with self._app.lock:
             store = self._app.state.stores.get(sequence_store_id)
             if store is None:
@@ -210,16 +210,27 @@ class LocalHealthOmics:
         :raises LookupError: There is no such read set.
         """
         with self._app.lock:
-            self._app.state.move_on()
-            by_id = {read_set.id: read_set for read_set in self._app.state.read_sets()}
             if ids is None:
-                ids = [read_set.id for read_set in by_id.values() if read_set.status == "ACTIVE"]
+                self._app.state.move_on()
+                ids = [each.id for each in self._app.state.read_sets() if each.status == "ACTIVE"]
             chosen = _listed("ids", ids)
-            if unknown := [read_set_id for read_set_id in chosen if read_set_id not in by_id]:
-                raise LookupError(f"There is no read set {', '.join(unknown)}")
-            for read_set_id in chosen:
-                by_id[read_set_id].status = "ARCHIVED"
+            for read_set in self._read_sets(chosen):
+                read_set.status = "ARCHIVED"
             return chosen
+
+    def set_read_set_status(self, ids: Iterable[str], status: str, message: str | None = None) -> None:
+        """
+        Give read sets one of a read set's statuses, until a job gives them another.
+
+        :param message: Their ``statusMessage``.
+        :raises LookupError: There is no such read set.
+        :raises ValueError: There is no such status.
+        """
+        _check_status(status)
+        with self._app.lock:
+            for read_set in self._read_sets(_listed("ids", ids)):
+                read_set.status = status
+                read_set.source = {**read_set.source, "statusMessage": message}
 
     def advance(self, seconds: float) -> None:
         """Move the service's clock forward, so that jobs get on without anybody waiting; before any job also back."""
@@ -239,6 +250,13 @@ class LocalHealthOmics:
         """Forget everything but the settings; S3, which all instances of this process share, becomes empty."""
         with self._app.lock:
             self._app.reset()
+
+    def _read_sets(self, ids: list[str]) -> list[ReadSet]:
+        self._app.state.move_on()
+        by_id = {read_set.id: read_set for read_set in self._app.state.read_sets()}
+        if unknown := [read_set_id for read_set_id in ids if read_set_id not in by_id]:
+            raise LookupError(f"There is no read set {', '.join(unknown)}")
+        return [by_id[read_set_id] for read_set_id in ids]
 
     def _control(self, name: str, arguments: dict[str, Any]) -> Any:
         if name not in CONTROLS:
@@ -271,3 +289,9 @@ def _listed(argument: str, names: Iterable[str]) -> list[str]:
     if isinstance(names, str):
         raise ValueError(f"{argument} is text, expected a list of texts")
     return list(names)
+
+
+def _check_status(status: str) -> None:
+    known = service_model().shape_for("ReadSetStatus").metadata["enum"]
+    if status not in known:
+        raise ValueError(f"status is {status!r}, expected one of {', '.join(known)}")

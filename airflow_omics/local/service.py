@@ -77,10 +77,28 @@ class Service:
         if read_set is None:
             raise ServiceError("ResourceNotFoundException", f"Read set {p['id']} does not exist")
         files = {
-            name: {"totalParts": -(-len(content) // PART_SIZE), "partSize": PART_SIZE, "contentLength": len(content)}
+            name: {
+                "totalParts": -(-len(content) // PART_SIZE),
+                "partSize": PART_SIZE,
+                "contentLength": len(content),
+                "s3Access": self._s3_access(store, read_set, name),
+            }
             for name, content in read_set.files.items()
         }
         return _read_set_members(store, read_set) | {"files": files, "creationJobId": read_set.creation_job_id}
+
+    def _s3_access(self, store: SequenceStore, read_set: ReadSet, member: str) -> Members | None:
+        """
+        Return where a file can be read in place: with the real service, by S3's access point of the store.
+
+        With this one the URI has the right form alone: moto's S3 knows no such bucket, and nothing can be read there.
+        """
+        if read_set.status != "ACTIVE":
+            return None
+        account = self._place.account
+        name = read_set.source["sourceFiles"].get(member, member).rsplit("/", 1)[-1]
+        path = f"{account}/sequenceStore/{store.id}/readSet/{read_set.id}/{name}"
+        return {"s3Uri": f"s3://{account}-{store.id}-s3alias/{path}"}
 
     def _batch_delete_read_set(self, p: Members) -> Members:
         store = self._store(p["sequenceStoreId"])
@@ -180,6 +198,7 @@ def _read_set_members(store: SequenceStore, read_set: ReadSet) -> Members:
         "arn": read_set.arn,
         "sequenceStoreId": store.id,
         "status": read_set.status,
+        "statusMessage": source.get("statusMessage"),
         "fileType": source["sourceFileType"],
         "creationTime": read_set.creation_time,
         "creationType": "IMPORT",

@@ -1,0 +1,280 @@
+"""
+One attempt of a task at its goal: look what holds, start what is missing, wait for it, look again.
+
+Every attempt asks AWS the same question, so that a retry, a clear, a crash, a corrected argument and somebody else's
+jobs are one case. Nothing rests on what an earlier attempt did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_omics.bounds import LONGEST_MESSAGE, some
+from airflow_omics.exceptions import (
+    WAITED_OUT,
+    OmicsCredentialsError,
+    OmicsRefusedError,
+    OmicsRequestError,
+    OmicsTransientError,
+)
+from airflow_omics.goals import Finding, Item, Record, State, records, unfinished
+from airflow_omics.jobs import UNKNOWN_STATUS, ItemKey, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.read_sets import ReadSet
+from airflow_omics.starting import Chunk, Starter
+
+UNDER_WAY = (JobStatus.SUBMITTED, JobStatus.IN_PROGRESS, JobStatus.CANCELLING)
+"""The statuses of jobs that have not ended."""
+
+LOST = timedelta(minutes=15)
+"""How long a job that was started and is not found is asked for."""
+
+STILL_ARCHIVED = timedelta(minutes=5)
+"""How long after its job ended a read set may still be ARCHIVED."""
+
+
+@dataclass(kw_only=True)
+class Attempt(Starter):
+    """
+    What one attempt of a task knows, and what it can do next.
+
+    :param is_first: Whether no attempt was before this one: then no job of an earlier one is looked for.
+    :param is_cleared: Whether a clear began this generation of attempts; exports that are all done are then done again.
+    """
+
+    is_first: bool
+    is_cleared: bool
+    findings: dict[ItemKey, Finding] = field(default_factory=dict)
+    lost: dict[str, datetime] = field(default_factory=dict)
+    """Since when, by AWS's clock, a job is not found."""
+    has_looked_for_jobs: bool = False
+    has_judged: bool = False
+    _read_sets: dict[str, ReadSet | None] = field(default_factory=dict)
+    _activating: set[str] = field(default_factory=set)
+
+    # --- what an operator asks for
+
+    def step(self, *, is_waiting: bool) -> None:
+        """
+        Do what can be done now.
+
+        :param is_waiting: Whether the task waits for what it started.
+        :raises StopError: The attempt is to end.
+        :raises airflow_omics.exceptions.OmicsRequestError: A call failed; nothing is lost if it is transient.
+        """
+        while True:
+            if not self.pending and not self.running:
+                self.judge()
+            self.start()
+            if self.running and (is_waiting or self.pending or not self.findings):
+                self.poll()
+            if not self.pending and not is_waiting and not self.findings:
+                self.judge()  # it left its worker until all was started
+            if self.pending or self.running or self.is_current or not is_waiting:
+                return
+
+    @property
+    def is_started(self) -> bool:
+        """Tell whether everything that was missing was started, or refused."""
+        return self.has_judged and not self.pending
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing more will change: every item was looked at, and none is under way."""
+        return self.is_started and self.is_current and not self.running and not any(map(self.is_under_way, self.items))
+
+    def holds(self, item: Item) -> bool:
+        """Tell whether the goal was seen to hold for an item."""
+        return self._state(item) is State.HOLDS
+
+    def is_under_way(self, item: Item) -> bool:
+        """Tell whether an item was found to be in work."""
+        return self._state(item) is State.UNDER_WAY
+
+    def failed(self) -> list[Item]:
+        """
+        Return the items for which the goal does not hold, and nothing is under way; in the order asked for.
+
+        What was sent counts as under way until it is over.
+        """
+        sent = {key for job_id, keys in self.sent.items() if not self.is_over for key in keys}
+        return [item for item in self.items if self._state(item) is State.MISSING and item.key not in sent]
+
+    def told(self) -> dict[ItemKey, list[Record]]:
+        """Return what jobs tell of every item."""
+        return records(job for job in self.jobs.values() if job)
+
+    @property
+    def progress(self) -> str:
+        """How far it is, in words for a log line."""
+        done = {key for key, told in self.told().items() if any(record.status == "FINISHED" for _, record in told)}
+        held = sum(self.holds(item) or (self.goal.do_jobs_vouch and item.key in done) for item in self.items)
+        waiting = sum(len(chunk.items) for chunk in self.pending)
+        return (
+            f"{held} of {len(self.items)} read sets done, {waiting} to be started, {len(self.refused)} refused; "
+            f"{len(self.running)} {self.kind.value} jobs running"
+        )
+
+    # --- looking what holds
+
+    def judge(self) -> None:
+        """Find out what holds, what is under way and what is missing, and line up what is missing."""
+        self.is_current = False
+        if self.items and not self.is_first and not self.has_looked_for_jobs:
+            self._find_jobs()
+        self._ask_for_untold_jobs()
+        told = self.told()
+        is_carried = any(map(self.holds, self.items))
+        asked = [item for item in self.items if not self.holds(item)]
+        self._look(asked, told)
+        activating = {each.id for each in self._read_sets.values() if each and each.status == "ACTIVATING"}
+        by_whom = {key[0] for key, of_item in told.items() for job, _ in of_item if job.verdict() is Verdict.WAITING}
+        if activating - by_whom and not self.has_looked_for_jobs:  # somebody else's job is at work
+            self._find_jobs()
+            told = self.told()
+        for item in asked:
+            self.findings[item.key] = self._find(item, told.get(item.key, ()))
+        self._activating = activating
+        self._read_sets.clear()
+        self._line_up(told)
+        self.has_judged = self.is_current = True
+        self.running |= {
+            job.job_id
+            for item in asked
+            if self.is_under_way(item)
+            for job, _ in told.get(item.key, ())
+            if job.verdict() is Verdict.WAITING
+        }
+        if is_carried and self.is_over and self.goal.is_looked_at:
+            # What held when the wait began may hold no more.
+            self.findings.clear()
+            self.judge()
+
+    def _find(self, item: Item, told: Sequence[Record]) -> Finding:
+        finding = self.goal.find(item, told, self._read_sets)
+        job = self.jobs.get(finding.job_id or "")
+        is_archived_still = finding.why and not finding.is_hopeless and not self.goal.do_jobs_vouch
+        if is_archived_still and job and job.completion_time and job.job_id in self.sent:
+            is_fresh = self.hook.service_time - job.completion_time < STILL_ARCHIVED
+            return Finding(State.UNDER_WAY, job_id=job.job_id) if is_fresh else finding
+        return finding
+
+    def _line_up(self, told: dict[ItemKey, list[Record]]) -> None:
+        """Cut what is missing into jobs; what was tried before by itself, so that the rest is cut as it was then."""
+        tried = {key for keys in self.sent.values() for key in keys} | self.refused.keys()
+        missing = sorted(
+            (
+                item
+                for item in self.items
+                if (finding := self.findings[item.key]).state is State.MISSING
+                and not finding.is_hopeless
+                and item.key not in tried
+            ),
+            key=lambda item: item.key,
+        )
+        new = [item for item in missing if item.key not in told]
+        if new and not self.is_first and self.kind is ReadSetJobKind.IMPORT:
+            self.log.warning(
+                "No import job is known for these sources; if one has imported them and AWS has forgotten it, they are "
+                "imported twice: %s",
+                some([item.name for item in new], LONGEST_MESSAGE),
+            )
+        for group in (new, [item for item in missing if item.key in told]):
+            size = self.kind.max_read_sets
+            for start in range(0, len(group), size):
+                items = tuple(group[start : start + size])
+                after = {job.job_id: None for item in items for job, _ in told.get(item.key, ())}
+                self.pending.append(Chunk(items, tuple(after)))
+
+    def _find_jobs(self) -> None:
+        """Find the jobs that have some of the items: where only jobs vouch for the goal all, else those under way."""
+        since = self.goal.since and self.goal.since - timedelta(days=1)  # for clocks differ; which count is told below
+        statuses = (None,) if self.goal.do_jobs_vouch else UNDER_WAY
+        listed = [job.job_id for job in self.store.list_jobs(statuses, since) if self.counts(job)]
+        keys = {item.key for item in self.items}
+        found = [job for job in self.store.jobs(listed).values() if any(item.key in keys for item in job.items)]
+        self.has_looked_for_jobs = True
+        ended = [job for job in found if job.verdict() is not Verdict.WAITING]
+        if self.is_cleared and self.kind is ReadSetJobKind.EXPORT and not unfinished(ended, keys):
+            self.log.info("Everything was exported before this task was cleared; exporting it again")
+            found = [job for job in found if job not in ended]
+        for job in found:
+            self.jobs.setdefault(job.job_id, job)
+            self.log.info("%s has some of the read sets: %s, %s", job, job.status, job.progress)
+
+    def _ask_for_untold_jobs(self) -> None:
+        """Ask for the jobs of which this process knows the id alone; forget those that AWS has forgotten."""
+        untold = [job_id for job_id, job in self.jobs.items() if job is None]
+        self.jobs.update(self.store.jobs(untold))
+        for job_id in untold:
+            if self.jobs[job_id] is None and job_id in self.running:
+                raise OmicsTransientError(f"{self.kind.value} job {job_id} is not found now. It is asked for again.")
+            if self.jobs[job_id] is None:
+                del self.jobs[job_id]
+
+    def _look(self, items: Iterable[Item], told: dict[ItemKey, list[Record]]) -> None:
+        """Ask for the read sets that matter."""
+        wanted = [name for item in items for name in self.goal.read_sets(item, told.get(item.key, ()))]
+        since = min((job.creation_time for job in self.jobs.values() if job and job.creation_time), default=None)
+        # What an import makes is as young as its job. Of what was ACTIVATING, most is so still.
+        youngest = {"createdAfter": since - timedelta(seconds=1)} if since and self.goal.do_jobs_vouch else {}
+        filters: list[dict[str, Any]] = [youngest]
+        if self._activating:
+            filters.insert(0, {"status": "ACTIVATING"})
+        try:
+            self.store.look(wanted, self._read_sets, filters)
+        except OmicsCredentialsError:
+            raise
+        except OmicsRefusedError as error:
+            if not (self.goal.do_jobs_vouch and self.is_first):  # which must not need a permission for that
+                raise
+            self.log.warning("%s So the jobs' word is taken.", error)
+
+    # --- waiting
+
+    def poll(self) -> None:
+        """Ask for every running job that may have ended; a place that one leaves is filled at once."""
+        self.check()
+        self.trouble = None
+        for job_id, answer in self.store.ended(self.running - self.lost.keys()):
+            self._hear(job_id, answer)
+        for job_id, answer in self.store.ask(list(self.lost)):
+            self._hear(job_id, answer)
+
+    def _hear(self, job_id: str, answer: ReadSetJob | OmicsRequestError) -> None:
+        if isinstance(answer, OmicsTransientError):
+            self.trouble = answer
+            self.log.warning(WAITED_OUT, answer)
+        elif isinstance(answer, ReadSetJob):
+            self.lost.pop(job_id, None)
+            self.take(answer)
+            self.start()
+        else:
+            self._lose(job_id, answer)
+
+    def take(self, job: ReadSetJob) -> None:
+        """Take notice of what AWS says of a running job."""
+        self.jobs[job.job_id] = job
+        if not job.is_status_known:
+            self.log.warning(UNKNOWN_STATUS, job, job.status)
+        if job.verdict() is not Verdict.WAITING:
+            self.log.info("%s: %s, %s", job, job.status, job.progress)
+            self.running.discard(job.job_id)
+            self.is_current = False
+
+    def _lose(self, job_id: str, error: OmicsRequestError) -> None:
+        """Wait for a job that AWS does not find, and then no more: nobody documents how soon it can be found."""
+        now = self.hook.service_time
+        if now - self.lost.setdefault(job_id, now) < LOST:
+            self.log.warning("%s It was started, so it is asked for again.", error)
+            return
+        self.log.error("%s It was not found for %s minutes.", error, LOST.total_seconds() / 60)
+        self.running.discard(job_id)
+        del self.jobs[job_id], self.lost[job_id]
+        self.is_current = False
+
+    def _state(self, item: Item) -> State | None:
+        finding = self.findings.get(item.key)
+        return finding.state if finding else None

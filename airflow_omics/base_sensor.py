@@ -1,0 +1,201 @@
+"""What all sensors share: waiting in every mode, with the same ends and the same words."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from abc import abstractmethod
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
+
+from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
+
+from airflow_omics import events
+from airflow_omics.arguments import check_bool, check_id, parse_id, parse_ids, parse_seconds
+from airflow_omics.client_settings import check_client_of, check_no_secrets
+from airflow_omics.compat import (
+    AirflowException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    Context,
+    conf,
+)
+from airflow_omics.exceptions import OmicsArgumentError
+from airflow_omics.hooks import OmicsHook
+from airflow_omics.triggers import LEAVING, SETTLE
+from airflow_omics.values import arguments_of, is_list
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_omics.values import Id
+
+SHORTEST_RESCHEDULE = 10
+"""Seconds below which rescheduling is a race: measured on Airflow 3.3.2 with the LocalExecutor at 5 s."""
+
+
+class OmicsSensor(AwsBaseSensor[OmicsHook]):
+    """
+    Wait for something in a sequence store; a subclass says for what, in :meth:`poke` and :meth:`_trigger`.
+
+    Its :meth:`poke` keeps in ``_last_look`` what is waited for, in words. ``ids_argument`` is the name of the argument
+    that takes one id or a list of ids.
+
+    :param sequence_store_id: The sequence store: 10 to 36 digits. (templated)
+    :param deferrable: Wait in the triggerer, whatever the ``mode``; all waits of a kind, store and connection share a
+        few calls a round there. By default what ``[operators] default_deferrable`` in Airflow's configuration says.
+    :param mode: ``reschedule`` (the default) frees the worker between two looks, ``poke`` holds it.
+    :param poke_interval: Seconds, or a timedelta, between two looks. Below 10 s in reschedule mode is unsafe.
+    :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own. (templated)
+    :param region_name: AWS region. If None, the connection's. (templated)
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: Configuration of the botocore client, as keyword arguments of its Config. (templated)
+    """
+
+    aws_hook_class = OmicsHook
+    ids_argument: ClassVar[str]
+    ui_color = "#d5eae3"
+
+    def __init__(
+        self,
+        *,
+        sequence_store_id: Id,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        mode: str = "reschedule",
+        poke_interval: timedelta | SupportsFloat = 60,
+        **kwargs: Any,
+    ) -> None:
+        timeout = kwargs.pop("timeout", None)  # Airflow 2 does not take None for its default
+        if timeout is not None:
+            kwargs["timeout"] = parse_seconds("timeout", timeout)
+        super().__init__(mode=mode, poke_interval=parse_seconds("poke_interval", poke_interval), **kwargs)
+        check_bool("deferrable", deferrable)
+        check_id("sequence_store_id", sequence_store_id)
+        self.sequence_store_id = sequence_store_id
+        self.deferrable = deferrable
+        check_client_of(self)
+        self._event: tuple[object] | None = None
+        self._began: float | None = None
+        self._last_look = ""
+        self._warn_of_short_interval()
+
+    def execute(self, context: Context) -> Any:
+        """Wait, in the way that ``mode`` and ``deferrable`` say."""
+        return self._defer(context, time.time()) if self.deferrable else self._wait(context)
+
+    @abstractmethod
+    def _trigger(self, ids: list[str], **arguments: Any) -> BaseTrigger:
+        """Return what waits on in the triggerer; ``arguments`` are those that all triggers have."""
+
+    def _parse(self) -> tuple[str, list[str]]:
+        """Return the store and the ids, once templates are rendered."""
+        value = getattr(self, self.ids_argument)
+        with arguments_of(self):
+            store = parse_id("sequence_store_id", self.sequence_store_id)
+            ids = parse_ids(self.ids_argument, value, can_be_empty=True)
+        if is_list(value):
+            # A generator, which a native template can make, is empty when it is read again.
+            setattr(self, self.ids_argument, ids)
+        return store, ids
+
+    def _seconds_in_other_processes(self, context: Context) -> float:
+        """Return how long the task has waited before this process took it up; 0 in poke mode."""
+        began = self._began
+        if began is None and self.reschedule and (first := _first_reschedule(context)):
+            began = first.timestamp()
+        return 0.0 if began is None else max(time.time() - began, 0.0)
+
+    def execute_complete(self, context: Context, event: object = None, since: object = None, **_: object) -> Any:
+        """
+        Go on with what the trigger told, as after a look at AWS. What another version remembered is ignored.
+
+        :param since: When the wait began, in seconds since the epoch.
+        """
+        self._event = (event,)
+        began = events.remembered("since", since)
+        return self._defer(context, time.time() if began is None else min(began, time.time()))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Do what Airflow does, with the same outcome on all its versions and in all modes."""
+        if next_method == "execute_complete":
+            # Airflow's own way would make every error a skip when soft_fail is set, and poke mode does not.
+            return self.execute_complete(context, **(next_kwargs or {}))
+        if "timeout" in str((next_kwargs or {}).get("error", "")).lower():
+            return self._defer(context, -math.inf)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _wait(self, context: Context) -> Any:
+        """Poke as Airflow does, but let no wrong argument end in a skip, and let every end say why."""
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            raise self._timed_out() from error
+        except AirflowSkipException as skip:
+            reason = skip.__cause__  # Airflow gives a timeout none
+            if isinstance(reason, OmicsArgumentError) and self.soft_fail:
+                raise reason from None
+            raise AirflowSkipException(str(reason)) if reason else self._timed_out() from reason
+
+    def _timed_out(self) -> AirflowException:
+        text = f"Timed out after {self.timeout:.0f} s: {self._last_look} ({self.hook.where})."
+        return AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
+
+    def _defer(self, context: Context, since: float) -> Any:
+        """Look once, as Airflow does in reschedule mode; if it is not over, leave the rest to the triggerer."""
+        self.mode = "reschedule"
+        self._began = since if math.isfinite(since) else None
+        try:
+            return self._wait(context)
+        except AirflowRescheduleException:
+            left = since + self.timeout - time.time()
+        if left <= 0:
+            raise self._timed_out()
+        check_no_secrets("botocore_config", self.botocore_config)
+        store, ids = self._parse()
+        trigger = self._trigger(
+            ids,
+            sequence_store_id=store,
+            poll_interval=self.poke_interval,
+            fire_after=time.time() + SETTLE,
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            botocore_config=self.botocore_config,
+        )
+        self.log.info(LEAVING, f"{left:.0f} s")
+        return self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"since": since},
+            timeout=timedelta(seconds=left),
+        )
+
+    def _warn_of_short_interval(self) -> None:
+        shortest = self.poke_interval
+        if self.exponential_backoff:  # the first interval may be half of poke_interval, and none exceeds max_wait
+            longest = self.max_wait.total_seconds() if self.max_wait else shortest
+            shortest = min(shortest / 2, longest)
+        if self.mode == "reschedule" and not self.deferrable and shortest < SHORTEST_RESCHEDULE:
+            warnings.warn(
+                f"Task {self.task_id!r}: a poke_interval under {SHORTEST_RESCHEDULE} s in reschedule mode can make "
+                "Airflow fail the task: it may be queued again before the process of the last poke is seen to have "
+                "ended. Use a longer interval (a minute or more is advised), or mode='poke'.",
+                UserWarning,
+                stacklevel=5,  # this, two constructors, and Airflow's wrapper of each
+            )
+
+
+def _first_reschedule(context: Context) -> datetime | None:
+    """Return when the task was first rescheduled, as Airflow reads it for its timeout; None if it never was."""
+    instance: Any = context["ti"]
+    if hasattr(instance, "get_first_reschedule_date"):
+        first = instance.get_first_reschedule_date(context)
+    else:  # can go when Airflow 3.0 is the oldest supported
+        from airflow.sensors.base import _orig_start_date  # type: ignore[attr-defined]  # noqa: PLC0415
+
+        keys = ("dag_id", "task_id", "run_id", "map_index")
+        arguments = {key: getattr(instance, key) for key in keys}
+        first = _orig_start_date(**arguments, try_number=instance.try_number)
+    return first.astimezone(UTC) if isinstance(first, datetime) else None

@@ -1,0 +1,141 @@
+"""What an attempt that leaves its worker has to take up again, as JSON: items by their places in what it was given."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow_omics.attempt import Attempt
+from airflow_omics.bounds import shown
+from airflow_omics.exceptions import OmicsEventError, OmicsRefusedError
+from airflow_omics.goals import Item
+from airflow_omics.jobs import ItemKey, JobItem, ReadSetJob
+from airflow_omics.members import ID, iso_time, items, message, text, texts
+from airflow_omics.starting import Chunk
+
+
+def remember(attempt: Attempt) -> dict[str, Any]:
+    """Return what :func:`take_up` takes: of a job that has ended what it told of the items, of others the id."""
+    places = {item.key: place for place, item in enumerate(attempt.items)}
+    refused: dict[str, list[int]] = {}
+    for key, error in attempt.refused.items():
+        refused.setdefault(str(error), []).append(places[key])
+    return {
+        "sources": [dict(item.source) for item in attempt.items],
+        "parameters": dict(attempt.parameters),
+        "jobs": {
+            job_id: _told(job, places) if job and job_id not in attempt.running else None
+            for job_id, job in attempt.jobs.items()
+        },
+        "running": sorted(attempt.running),
+        "sent": {job_id: [places[key] for key in keys] for job_id, keys in attempt.sent.items()},
+        "lost": {job_id: since.isoformat() for job_id, since in attempt.lost.items()},
+        "refused": [{"message": said, "places": where} for said, where in refused.items()],
+        "pending": [
+            {"places": [places[item.key] for item in chunk.items], "after": list(chunk.after)}
+            for chunk in attempt.pending
+        ],
+        "has_looked_for_jobs": attempt.has_looked_for_jobs,
+    }
+
+
+def take_up(attempt: Attempt, memory: object) -> None:
+    """
+    Take up what :func:`remember` told.
+
+    :raises OmicsEventError: It cannot be that.
+    """
+    try:
+        if not isinstance(memory, Mapping):
+            raise ValueError("expected a dictionary")
+        attempt.items = [Item.of(_checked(source)) for source in items(memory, "sources")]
+        keys = {item.key for item in attempt.items}
+        if not keys or () in keys or len(keys) < len(attempt.items):
+            raise ValueError("sources are missing, or there twice")
+        attempt.parameters = {_text(name): _text(value) for name, value in dict(memory["parameters"]).items()}
+        if not attempt.parameters.keys() <= {"destination", "roleArn"}:
+            raise ValueError("parameters has another member than destination and roleArn")
+        attempt.jobs = {
+            _id(job_id): _taken_up(attempt, _id(job_id), told) for job_id, told in dict(memory["jobs"]).items()
+        }
+        attempt.running = set(texts(memory, "running"))
+        attempt.sent = {
+            _id(job_id): [item.key for item in _at(attempt, places)] for job_id, places in dict(memory["sent"]).items()
+        }
+        attempt.lost = {job_id: _moment(since) for job_id, since in dict(memory["lost"]).items()}
+        attempt.refused = {}
+        for refusal in items(memory, "refused"):
+            error = OmicsRefusedError(_text(refusal["message"]))
+            attempt.refused.update({item.key: error for item in _at(attempt, refusal["places"])})
+        attempt.pending = deque(
+            Chunk(tuple(_at(attempt, chunk["places"])), tuple(map(_id, texts(chunk, "after"))))
+            for chunk in items(memory, "pending")
+        )
+        if not attempt.running <= attempt.jobs.keys() or not attempt.lost.keys() <= attempt.running:
+            raise ValueError("a job is missing")
+        if not isinstance(memory["has_looked_for_jobs"], bool):
+            raise ValueError("has_looked_for_jobs is missing")
+        attempt.has_looked_for_jobs = memory["has_looked_for_jobs"]
+        attempt.has_judged = True
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise OmicsEventError(
+            f"What this task remembered while it was deferred cannot be right: {shown(memory)} "
+            f"({type(error).__name__}: {error}). A retry of the task finds its jobs again."
+        ) from error
+
+
+def _told(job: ReadSetJob, places: Mapping[ItemKey, int]) -> dict[str, Any]:
+    """Return a job that has ended, with what it told of the task's items."""
+    own = [item for item in job.items if item.key in places]
+    told = [[places[item.key], item.status, item.read_set_id, item.message] for item in own]
+    return {"summary": job.of([]).summary(), "items": told}
+
+
+def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:
+    if told is None:
+        return None
+    job, found = ReadSetJob.from_summary(told["summary"]), []
+    if (job.kind, job.sequence_store_id, job.job_id) != (attempt.kind, attempt.sequence_store_id, job_id):
+        raise ValueError(f"{shown(told, 80)} is another job")
+    for place, status, read_set_id, said in items(told, "items"):
+        (item,) = _at(attempt, [place])
+        names = {"status": _text(status), "read_set_id": read_set_id}
+        source = item.name if "sourceFiles" in item.source else None
+        found.append(
+            JobItem(item.key, names["status"], text(names, "read_set_id"), message({"said": said}, "said"), source)
+        )
+    return job.of(found)
+
+
+def _at(attempt: Attempt, places: object) -> list[Item]:
+    """Return the items at these places."""
+    if not isinstance(places, list) or not places or not all(type(place) is int and place >= 0 for place in places):
+        raise ValueError(f"{shown(places, 80)}: expected places of items")
+    return [attempt.items[place] for place in places]
+
+
+def _checked(source: object) -> dict[str, Any]:
+    if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
+        raise ValueError(f"{shown(source, 80)} is no source")
+    return dict(source)
+
+
+def _id(job_id: object) -> str:
+    if not isinstance(job_id, str) or not ID.fullmatch(job_id):
+        raise ValueError(f"{shown(job_id, 80)} is no id of a job")
+    return job_id
+
+
+def _moment(written: object) -> datetime:
+    moment = iso_time({"lost": written}, "lost")
+    if moment is None:
+        raise ValueError("a time is missing")
+    return moment
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(value, 80)}: expected text")
+    return value

@@ -1,0 +1,97 @@
+"""What a task tells when its attempt is over: its result, its XComs, its error. Of its own items only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from airflow_omics.attempt import Attempt
+from airflow_omics.bounds import LONGEST_MESSAGE, some
+from airflow_omics.compat import Context
+from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsRefusedError
+from airflow_omics.goals import Item, has_failed
+from airflow_omics.jobs import ItemKey, JobItem, ReadSetJob
+
+
+class Outcome:
+    """
+    How an attempt came out.
+
+    ``jobs`` has the jobs that count, with own items only, each item once: with the job that decided about it.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._told = attempt.told()
+        self._sent = {key: job_id for job_id, keys in attempt.sent.items() for key in keys}
+        self.missing = attempt.failed()
+        self.jobs = self._jobs()
+        self.read_set_ids = [attempt.findings[item.key].read_set_id for item in attempt.items if attempt.holds(item)]
+        self.to_retry = [item.argument for item in self.missing]
+        self.summaries: list[dict[str, Any]] = [job.summary() for job in self.jobs]
+
+    def push(self, context: Context) -> None:
+        """Push what a task tells beside its result."""
+        task_instance = context["ti"]
+        task_instance.xcom_push(key="read_set_ids", value=self.read_set_ids)
+        if self.missing:
+            task_instance.xcom_push(key="to_retry", value=self.to_retry)
+
+    def error(self, context: Context, *, accept_partial_failure: bool) -> Exception | None:
+        """Return what the task fails with, and push what belongs to it; None if it succeeds."""
+        if not self.missing:
+            return None
+        refused = self._attempt.refused
+        can_be_missing = all(self._is_failed_by_a_job(item) for item in self.missing)
+        if accept_partial_failure and can_be_missing and self.read_set_ids:
+            return None
+        failed = [job for job in self.jobs if job.failed or job.unfinished]
+        where = (
+            self._attempt.hook.where
+            if failed
+            else f"Sequence store {self._attempt.sequence_store_id}, {self._attempt.hook.where}"
+        )
+        error = OmicsReadSetJobFailedError(failed, where, self._others(), self.to_retry)
+        error.push(context, self.summaries)
+        if all(item.key in refused for item in self.missing):
+            said = list(dict.fromkeys(map(str, refused.values())))
+            first = next(iter(refused.values()))
+            return first if len(said) == 1 else OmicsRefusedError(some(said, LONGEST_MESSAGE, "\n"))
+        return error
+
+    def _is_failed_by_a_job(self, item: Item) -> bool:
+        """Tell whether a job ended FAILED for an item: that is what may be accepted."""
+        return item.key not in self._attempt.refused and has_failed(self._told.get(item.key, ()))
+
+    def _jobs(self) -> list[ReadSetJob]:
+        keys: dict[str, set[ItemKey]] = defaultdict(set)
+        for item in self._attempt.items:
+            finding = self._attempt.findings[item.key]
+            job_id = finding.job_id if self._attempt.holds(item) else self._sent.get(item.key, finding.job_id)
+            if job_id and item.key not in self._attempt.refused:  # an old failure is none of now
+                keys[job_id].add(item.key)
+        return [self._about(job, keys[job_id]) for job_id, job in self._attempt.jobs.items() if job and job_id in keys]
+
+    def _about(self, job: ReadSetJob, keys: set[ItemKey]) -> ReadSetJob:
+        """Return a job with these items; one that it should tell of, and does not, is not finished."""
+        told = job.about(keys)
+        untold = keys - {item.key for item in told.items}
+        return job.of([*told.items, *(_unfinished(item) for item in self._attempt.items if item.key in untold)])
+
+    def _others(self) -> list[str]:
+        """Say what is in the way beside failed jobs, a sentence each."""
+        attempt, names = self._attempt, defaultdict(list)
+        for item in self.missing:
+            job_id = self._sent.get(item.key, "")
+            if error := attempt.refused.get(item.key):
+                names[f"{error} So no job was started for"].append(item.name)
+            elif why := attempt.findings[item.key].why:
+                names[f"{why}:"].append(item.name)
+            elif job_id and job_id not in attempt.jobs:
+                names[f"{attempt.kind.value} job {job_id} was started, and is not found:"].append(item.name)
+        return [f"{reason} {some(named, LONGEST_MESSAGE)}." for reason, named in names.items()]
+
+
+def _unfinished(item: Item) -> JobItem:
+    is_import = "sourceFiles" in item.source
+    return JobItem(item.key, "", None if is_import else item.name, None, item.name if is_import else None)

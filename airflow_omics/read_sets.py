@@ -1,0 +1,116 @@
+"""
+Read sets: their statuses, and what each means for whoever waits until a read set is ACTIVE.
+
+Standard library only. Facts come from botocore's service model (``ReadSetStatus``, ``GetReadSetMetadataResponse``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from airflow_omics.bounds import shown
+from airflow_omics.jobs import Verdict
+from airflow_omics.members import identifier, message, text
+
+
+class ReadSetStatus(StrEnum):
+    """The statuses of a read set, spelled as AWS spells them."""
+
+    ARCHIVED = "ARCHIVED"
+    ACTIVATING = "ACTIVATING"
+    ACTIVE = "ACTIVE"
+    DELETING = "DELETING"
+    DELETED = "DELETED"
+    PROCESSING_UPLOAD = "PROCESSING_UPLOAD"
+    UPLOAD_FAILED = "UPLOAD_FAILED"
+
+
+_VERDICTS = {
+    ReadSetStatus.ARCHIVED: Verdict.WAITING,
+    ReadSetStatus.ACTIVATING: Verdict.WAITING,
+    ReadSetStatus.PROCESSING_UPLOAD: Verdict.WAITING,
+    ReadSetStatus.ACTIVE: Verdict.SUCCEEDED,
+    ReadSetStatus.UPLOAD_FAILED: Verdict.FAILED,
+    ReadSetStatus.DELETING: Verdict.FAILED,
+    ReadSetStatus.DELETED: Verdict.FAILED,
+}
+
+KEPT = (ReadSetStatus.ACTIVE, ReadSetStatus.ARCHIVED, ReadSetStatus.ACTIVATING)
+"""The statuses of a read set that is in its store."""
+
+
+@dataclass(frozen=True)
+class ReadSet:
+    """
+    A read set as AWS last described it.
+
+    ``status`` is a :class:`ReadSetStatus`, or AWS's own text where this version does not know it. ``uris`` are the S3
+    URIs under which the files can be read in place, by the files' names (``source1``, ``source2``, ``index``); only
+    GetReadSetMetadata tells them, so they are None if a List told of the read set.
+    """
+
+    id: str
+    sequence_store_id: str
+    status: str
+    status_message: str | None = None
+    name: str | None = None
+    file_type: str | None = None
+    uris: Mapping[str, str] | None = None
+
+    @classmethod
+    def from_response(
+        cls, response: Mapping[str, Any], *, sequence_store_id: str, read_set_id: str | None = None
+    ) -> ReadSet:
+        """
+        Parse what boto3 returned for a read set.
+
+        :param read_set_id: The read set asked for; None if the response is what tells it.
+        :raises ValueError: A member is missing, of the wrong type, or speaks of another read set.
+        """
+        read_set_id = read_set_id or identifier(response, "id")
+        for member, asked in (("id", read_set_id), ("sequenceStoreId", sequence_store_id)):
+            if text(response, member) not in (asked, None):
+                raise ValueError(f"{member} is {shown(response[member], 80)}, expected {asked!r}, the one asked for")
+        status, files = text(response, "status"), response.get("files")
+        if not status:
+            raise ValueError(f"status of read set {read_set_id} is missing")
+        uris = {}
+        for file, details in (files if isinstance(files, Mapping) else {}).items():
+            access = details.get("s3Access") if isinstance(details, Mapping) else None
+            if isinstance(access, Mapping) and (uri := text(access, "s3Uri")):
+                uris[str(file)] = uri
+        return cls(
+            id=read_set_id,
+            sequence_store_id=sequence_store_id,
+            status=ReadSetStatus(status) if status in _VERDICTS else status,
+            status_message=message(response, "statusMessage"),
+            name=text(response, "name"),
+            file_type=text(response, "fileType"),
+            uris=uris if "files" in response else None,
+        )
+
+    @property
+    def is_status_known(self) -> bool:
+        """False for a status that AWS introduced after this version was written."""
+        return self.status in _VERDICTS
+
+    def verdict(self) -> Verdict:
+        """Say whether a wait until it is ACTIVE goes on, has succeeded or has failed; an unknown status waits."""
+        return _VERDICTS.get(self.status, Verdict.WAITING)  # type: ignore[call-overload, no-any-return]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the read set as JSON for XCom."""
+        return {
+            "read_set_id": self.id,
+            "sequence_store_id": self.sequence_store_id,
+            "status": str(self.status),
+            "name": self.name,
+            "file_type": self.file_type,
+            "uris": dict(self.uris or {}),
+        }
+
+    def __str__(self) -> str:
+        return f"read set {self.id} in sequence store {self.sequence_store_id}"

@@ -1,0 +1,182 @@
+"""
+Starting jobs: in chunks of the size that AWS allows, as room appears, each with a client token.
+
+A token guards one gap alone: a Start that AWS carried out, and whose answer was lost with the process. The next attempt
+makes the same token of the same request, and AWS answers with the job that is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from airflow_omics.aws_errors import is_denied
+from airflow_omics.exceptions import (
+    WAITED_OUT,
+    OmicsCredentialsError,
+    OmicsNotFoundError,
+    OmicsRefusedError,
+    OmicsResponseError,
+    OmicsTransientError,
+)
+from airflow_omics.goals import Goal, Item, unfinished
+from airflow_omics.hooks import OmicsHook
+from airflow_omics.jobs import ItemKey, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.store import Store
+
+CLOCK = timedelta(seconds=2)
+"""How far a job's creation may lie before the Date of the answer that tells of a new one: Dates are whole seconds."""
+
+
+class StopError(Exception):
+    """The attempt is to end now: its time is up, or its task is being killed."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one job is to do, and the jobs in whose place it is started."""
+
+    items: tuple[Item, ...]
+    after: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Starter:
+    """
+    What one attempt of a task has started, and is to start.
+
+    :param identity: What identifies the work: DAG, run, task and map index, or a client token; and the generation.
+    :param parameters: What Start takes beside store, sources and token: roleArn, destination.
+    :param deadline: When its time is up, in seconds since the epoch.
+    """
+
+    hook: OmicsHook
+    goal: Goal
+    sequence_store_id: str
+    identity: Sequence[object]
+    parameters: dict[str, str]
+    max_concurrent_jobs: int
+    log: Any
+    items: list[Item] = field(default_factory=list)
+    deadline: float | None = None
+    is_stopped: bool = False
+    trouble: OmicsTransientError | None = None
+
+    jobs: dict[str, ReadSetJob | None] = field(default_factory=dict)
+    """The jobs that count and have some of the items; None for one that is to be asked for."""
+    running: set[str] = field(default_factory=set)
+    """Those of them that are not known to have ended."""
+    sent: dict[str, list[ItemKey]] = field(default_factory=dict)
+    """The jobs that this attempt started, with the items of each."""
+    refused: dict[ItemKey, OmicsRefusedError] = field(default_factory=dict)
+    pending: deque[Chunk] = field(default_factory=deque)
+    is_current: bool = False
+    """Whether nothing was started, and nothing has ended, since it was looked what holds."""
+
+    def __post_init__(self) -> None:
+        self.kind: ReadSetJobKind = self.goal.kind
+        self.store = Store(self.hook, self.kind, self.sequence_store_id, self.log, self.check)
+
+    def counts(self, job: ReadSetJob) -> bool:
+        """Tell whether a job of the store counts."""
+        return self.goal.counts(job, self.hook.is_behind)
+
+    def check(self) -> None:
+        """
+        Do nothing, if there is time.
+
+        :raises StopError: The attempt is to end now.
+        """
+        if self.is_stopped or (self.deadline is not None and time.time() >= self.deadline):
+            raise StopError
+
+    @property
+    def own(self) -> set[str]:
+        """The running jobs that have the task's items alone: AWS does not say whose a job is."""
+        keys = {item.key for item in self.items}
+        return {
+            job_id
+            for job_id in self.running
+            if job_id in self.sent or ((job := self.jobs[job_id]) and all(item.key in keys for item in job.items))
+        }
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether another job may be started."""
+        return len(self.own) < self.max_concurrent_jobs
+
+    def start(self) -> None:
+        """Start as many jobs as there is room for."""
+        while self.pending and self.has_room:
+            self.check()
+            try:
+                self._start(self.pending[0])
+            except OmicsTransientError as error:
+                self.trouble = error
+                self.log.warning(WAITED_OUT, error)
+                return
+            except OmicsRefusedError as error:
+                if isinstance(error, OmicsCredentialsError):
+                    raise
+                self._refuse(error)
+
+    def _start(self, chunk: Chunk) -> None:
+        sources = [item.source for item in chunk.items]
+        self.is_current = False
+        job = self.hook.start_read_set_job(
+            self.kind, self.sequence_store_id, sources, clientToken=self._token(chunk), **self.parameters
+        )
+        if job.job_id in self.sent or job.job_id in chunk.after:
+            raise OmicsResponseError(
+                f"{self.kind.operation('Start')} for {len(sources)} read sets was answered with {job}, which was "
+                "started for others. Check what stands between Airflow and AWS (endpoint_url, proxy)."
+            )
+        is_of_before = job.creation_time and job.creation_time < self.hook.service_time - CLOCK
+        if is_of_before or job.verdict() is not Verdict.WAITING:
+            self._take_up(job, chunk)
+            return
+        self.pending.popleft()
+        self.sent[job.job_id] = [item.key for item in chunk.items]
+        self.jobs[job.job_id] = job
+        self.running.add(job.job_id)
+        self.log.info("%s is %s, with %s read sets", job, job.status, len(sources))
+
+    def _take_up(self, job: ReadSetJob, chunk: Chunk) -> None:
+        """Make of a job from before this attempt what it is good for; what it has not done is started again."""
+        found = self.store.jobs([job.job_id]).get(job.job_id)
+        rest = chunk.items
+        if found and self.counts(found):
+            self.jobs[found.job_id] = found
+            if found.verdict() is Verdict.WAITING:
+                rest = ()
+                self.running.add(found.job_id)
+            elif self.goal.do_jobs_vouch:
+                left = unfinished([found], [item.key for item in chunk.items])
+                rest = tuple(item for item in chunk.items if item.key in left)
+        self.log.info("%s was started before; %s of its read sets are started again", job, len(rest))
+        self.pending.popleft()
+        if rest:
+            self.pending.appendleft(Chunk(rest, (*chunk.after, job.job_id)))
+
+    def _refuse(self, error: OmicsRefusedError) -> None:
+        """Note that a job is not to be; where no other would be either, all that are to come."""
+        cause = error.__cause__
+        is_for_all = isinstance(error, OmicsNotFoundError) or (isinstance(cause, ClientError) and is_denied(cause))
+        refused = list(self.pending) if is_for_all else [self.pending[0]]
+        self.log.error("%s", error)
+        for chunk in refused:
+            self.pending.popleft()
+            self.refused.update(dict.fromkeys((item.key for item in chunk.items), error))
+
+    def _token(self, chunk: Chunk) -> str:
+        request = [self.sequence_store_id, self.kind.value, self.parameters, [item.source for item in chunk.items]]
+        described = json.dumps([*self.identity, *request, sorted(chunk.after)], sort_keys=True, default=dict)
+        return f"airflow-{hashlib.sha256(described.encode()).hexdigest()}"
