@@ -7,9 +7,9 @@ jobs are one case. Nothing rests on what an earlier attempt did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_omics.bounds import LONGEST_MESSAGE, some
@@ -25,14 +25,16 @@ from airflow_omics.jobs import UNKNOWN_STATUS, ItemKey, JobStatus, ReadSetJob, R
 from airflow_omics.read_sets import ReadSet
 from airflow_omics.starting import Chunk, Starter
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 UNDER_WAY = (JobStatus.SUBMITTED, JobStatus.IN_PROGRESS, JobStatus.CANCELLING)
 """The statuses of jobs that have not ended."""
 
 LOST = timedelta(minutes=15)
 """How long a job that was started and is not found is asked for."""
 
-STILL_ARCHIVED = timedelta(minutes=5)
-"""How long after its job ended a read set may still be ARCHIVED."""
+SHOWN_LATE = timedelta(minutes=5)
+"""How long after the end of its job a read set may still be ARCHIVED, or not be found."""
 
 
 @dataclass(kw_only=True)
@@ -51,7 +53,8 @@ class Attempt(Starter):
     """Since when, by AWS's clock, a job is not found."""
     has_looked_for_jobs: bool = False
     has_judged: bool = False
-    _read_sets: dict[str, ReadSet | None] = field(default_factory=dict)
+    ended: dict[str, datetime] = field(default_factory=dict)
+    """When, by AWS's clock, the jobs ended that this attempt saw running."""
     _activating: set[str] = field(default_factory=set)
 
     # --- what an operator asks for
@@ -78,7 +81,7 @@ class Attempt(Starter):
     @property
     def is_started(self) -> bool:
         """Tell whether everything that was missing was started, or refused."""
-        return self.has_judged and not self.pending
+        return len(self.findings) == len(self.items) and not self.pending
 
     @property
     def is_over(self) -> bool:
@@ -94,17 +97,20 @@ class Attempt(Starter):
         return self._state(item) is State.UNDER_WAY
 
     def failed(self) -> list[Item]:
-        """
-        Return the items for which the goal does not hold, and nothing is under way; in the order asked for.
-
-        What was sent counts as under way until it is over.
-        """
-        sent = {key for job_id, keys in self.sent.items() if not self.is_over for key in keys}
-        return [item for item in self.items if self._state(item) is State.MISSING and item.key not in sent]
+        """Return the items for which the goal does not hold, and never will; in the order asked for."""
+        missing = [item for item in self.items if self._state(item) is State.MISSING]
+        if self.is_over:
+            return missing
+        return [item for item in missing if item.key in self.refused or self.findings[item.key].is_hopeless]
 
     def told(self) -> dict[ItemKey, list[Record]]:
         """Return what jobs tell of every item."""
-        return records(job for job in self.jobs.values() if job)
+        return records(self.known())
+
+    def known(self) -> list[ReadSetJob]:
+        """Return the jobs that count, in the order of their creation."""
+        jobs = [job for job in self.jobs.values() if job]
+        return sorted(jobs, key=lambda job: (job.creation_time or LONG_AGO, job.job_id))
 
     @property
     def progress(self) -> str:
@@ -128,16 +134,15 @@ class Attempt(Starter):
         told = self.told()
         is_carried = any(map(self.holds, self.items))
         asked = [item for item in self.items if not self.holds(item)]
-        self._look(asked, told)
-        activating = {each.id for each in self._read_sets.values() if each and each.status == "ACTIVATING"}
+        read_sets = self._look(asked, told)
+        self._activating = {each.id for each in read_sets.values() if each and each.status == "ACTIVATING"}
         by_whom = {key[0] for key, of_item in told.items() for job, _ in of_item if job.verdict() is Verdict.WAITING}
-        if activating - by_whom and not self.has_looked_for_jobs:  # somebody else's job is at work
+        is_somebodys = self._activating - by_whom and not self.goal.do_jobs_vouch
+        if is_somebodys and not self.has_looked_for_jobs:
             self._find_jobs()
             told = self.told()
         for item in asked:
-            self.findings[item.key] = self._find(item, told.get(item.key, ()))
-        self._activating = activating
-        self._read_sets.clear()
+            self.findings[item.key] = self._find(item, told.get(item.key, ()), read_sets)
         self._line_up(told)
         self.has_judged = self.is_current = True
         self.running |= {
@@ -152,14 +157,12 @@ class Attempt(Starter):
             self.findings.clear()
             self.judge()
 
-    def _find(self, item: Item, told: Sequence[Record]) -> Finding:
-        finding = self.goal.find(item, told, self._read_sets)
-        job = self.jobs.get(finding.job_id or "")
-        is_archived_still = finding.why and not finding.is_hopeless and not self.goal.do_jobs_vouch
-        if is_archived_still and job and job.completion_time and job.job_id in self.sent:
-            is_fresh = self.hook.service_time - job.completion_time < STILL_ARCHIVED
-            return Finding(State.UNDER_WAY, job_id=job.job_id) if is_fresh else finding
-        return finding
+    def _find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:
+        """Return what is known of an item; how soon a read set shows what a job did is documented nowhere."""
+        finding = self.goal.find(item, told, read_sets)
+        ended = self.ended.get(finding.job_id or "")
+        is_fresh = ended and self.hook.service_time - ended < SHOWN_LATE
+        return Finding(State.UNDER_WAY, job_id=finding.job_id) if finding.is_early and is_fresh else finding
 
     def _line_up(self, told: dict[ItemKey, list[Record]]) -> None:
         """Cut what is missing into jobs; what was tried before by itself, so that the rest is cut as it was then."""
@@ -192,9 +195,13 @@ class Attempt(Starter):
         """Find the jobs that have some of the items: where only jobs vouch for the goal all, else those under way."""
         since = self.goal.since and self.goal.since - timedelta(days=1)  # for clocks differ; which count is told below
         statuses = (None,) if self.goal.do_jobs_vouch else UNDER_WAY
-        listed = [job.job_id for job in self.store.list_jobs(statuses, since) if self.counts(job)]
+        listed = [job for job in self.store.list_jobs(statuses, since) if self.counts(job)]
+        told = self.store.jobs([job.job_id for job in listed])
+        for job in listed:
+            if job.job_id not in told and job.creation_time and self.hook.service_time - job.creation_time < LOST:
+                raise OmicsTransientError(f"{job} is listed, and not found by itself yet.")
         keys = {item.key for item in self.items}
-        found = [job for job in self.store.jobs(listed).values() if any(item.key in keys for item in job.items)]
+        found = [job for job in told.values() if any(item.key in keys for item in job.items)]
         self.has_looked_for_jobs = True
         ended = [job for job in found if job.verdict() is not Verdict.WAITING]
         if self.is_cleared and self.kind is ReadSetJobKind.EXPORT and not unfinished(ended, keys):
@@ -208,14 +215,14 @@ class Attempt(Starter):
         """Ask for the jobs of which this process knows the id alone; forget those that AWS has forgotten."""
         untold = [job_id for job_id, job in self.jobs.items() if job is None]
         self.jobs.update(self.store.jobs(untold))
-        for job_id in untold:
-            if self.jobs[job_id] is None and job_id in self.running:
-                raise OmicsTransientError(f"{self.kind.value} job {job_id} is not found now. It is asked for again.")
-            if self.jobs[job_id] is None:
-                del self.jobs[job_id]
+        for job_id in [job_id for job_id in untold if self.jobs[job_id] is None]:
+            self._lose(job_id, f"{self.kind.value} job {job_id} is not found.")
+            if job_id in self.jobs:
+                raise OmicsTransientError(f"{self.kind.value} job {job_id} is not found now.")
 
-    def _look(self, items: Iterable[Item], told: dict[ItemKey, list[Record]]) -> None:
-        """Ask for the read sets that matter."""
+    def _look(self, items: Iterable[Item], told: dict[ItemKey, list[Record]]) -> dict[str, ReadSet | None]:
+        """Return the read sets that matter: those found, and None for what AWS does not know."""
+        found: dict[str, ReadSet | None] = {}
         wanted = [name for item in items for name in self.goal.read_sets(item, told.get(item.key, ()))]
         since = min((job.creation_time for job in self.jobs.values() if job and job.creation_time), default=None)
         # What an import makes is as young as its job. Of what was ACTIVATING, most is so still.
@@ -224,13 +231,14 @@ class Attempt(Starter):
         if self._activating:
             filters.insert(0, {"status": "ACTIVATING"})
         try:
-            self.store.look(wanted, self._read_sets, filters)
+            self.store.look(wanted, found, filters)
         except OmicsCredentialsError:
             raise
         except OmicsRefusedError as error:
             if not (self.goal.do_jobs_vouch and self.is_first):  # which must not need a permission for that
                 raise
             self.log.warning("%s So the jobs' word is taken.", error)
+        return found
 
     # --- waiting
 
@@ -262,9 +270,10 @@ class Attempt(Starter):
         if job.verdict() is not Verdict.WAITING:
             self.log.info("%s: %s, %s", job, job.status, job.progress)
             self.running.discard(job.job_id)
+            self.ended[job.job_id] = max(job.completion_time or LONG_AGO, self.hook.service_time)
             self.is_current = False
 
-    def _lose(self, job_id: str, error: OmicsRequestError) -> None:
+    def _lose(self, job_id: str, error: OmicsRequestError | str) -> None:
         """Wait for a job that AWS does not find, and then no more: nobody documents how soon it can be found."""
         now = self.hook.service_time
         if now - self.lost.setdefault(job_id, now) < LOST:

@@ -40,7 +40,7 @@ LONGEST_BODY = 10_000
 SHOWN_OF_A_BODY = 100
 """Characters of a body that an error shows, if it is no answer of HealthOmics."""
 
-A_MOMENT = timedelta(seconds=5)
+A_MOMENT = timedelta(seconds=2)
 """How far two clocks may be apart that count as one."""
 
 _WRONG = (ParamValidationError, ProfileNotFound, ValueError)

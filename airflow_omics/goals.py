@@ -68,6 +68,7 @@ class Finding:
     :param job_id: The job that tells so.
     :param why: What keeps the goal from holding, beside what jobs tell; the items' names come after it.
     :param is_hopeless: Whether starting a job would be for nothing.
+    :param is_early: Whether the job that tells so may have ended too short a time ago for its work to be seen.
     """
 
     state: State
@@ -75,6 +76,7 @@ class Finding:
     job_id: str | None = None
     why: str | None = None
     is_hopeless: bool = False
+    is_early: bool = False
 
 
 Record = tuple[ReadSetJob, JobItem]
@@ -161,7 +163,7 @@ class ImportGoal(Goal):
 
     def find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:  # noqa: ARG002
         """Return whether one of the read sets made of a source is in its store."""
-        why = None
+        missing: Finding | None = None
         for job, record in reversed(told):
             if record.status != FINISHED or not record.read_set_id:
                 continue
@@ -171,8 +173,10 @@ class ImportGoal(Goal):
                 return Finding(State.HOLDS, record.read_set_id, job.job_id)
             if read_set and read_set.verdict() is Verdict.WAITING:  # PROCESSING_UPLOAD, or a status of tomorrow
                 return Finding(State.UNDER_WAY, job_id=job.job_id)
-            why = why or f"Imported by job {job.job_id}, but the read set {_what(read_set)}"
-        return _by_jobs(told, why)
+            why = f"Imported by job {job.job_id}, but the read set {_what(read_set)}"
+            missing = missing or Finding(State.MISSING, None, job.job_id, why, is_early=read_set is None)
+        found = _by_jobs(told)
+        return missing if missing and found.state is State.MISSING else found
 
 
 class ActivationGoal(Goal):
@@ -196,8 +200,11 @@ class ActivationGoal(Goal):
             return Finding(State.MISSING, None, job_id, f"Read set {_what(read_set)}", is_hopeless=True)
         if read_set and read_set.status != ReadSetStatus.ARCHIVED:
             return Finding(State.UNDER_WAY, job_id=job_id)
-        why = f"Read set is ARCHIVED still, although job {finished[-1]} finished it" if finished else None
-        return _by_jobs(told, why)
+        found = _by_jobs(told)
+        if finished and found.state is State.MISSING:
+            why = f"Read set is ARCHIVED still, although job {finished[-1]} finished it"
+            return Finding(State.MISSING, None, finished[-1], why, is_early=True)
+        return found
 
 
 GOALS: dict[ReadSetJobKind, type[Goal]] = {
@@ -212,12 +219,12 @@ def has_failed(told: Sequence[Record]) -> bool:
     return bool(told) and told[-1][1].status == FAILED
 
 
-def _by_jobs(told: Sequence[Record], why: str | None = None) -> Finding:
+def _by_jobs(told: Sequence[Record]) -> Finding:
     """Return whether a job has an item under way."""
     for job, _ in reversed(told):
         if job.verdict() is Verdict.WAITING:
             return Finding(State.UNDER_WAY, job_id=job.job_id)
-    return Finding(State.MISSING, None, told[-1][0].job_id if told else None, why)
+    return Finding(State.MISSING, None, told[-1][0].job_id if told else None)
 
 
 def _what(read_set: ReadSet | None) -> str:

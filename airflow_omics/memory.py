@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,6 +15,7 @@ from airflow_omics.goals import Item
 from airflow_omics.jobs import ItemKey, JobItem, ReadSetJob
 from airflow_omics.members import ID, iso_time, items, message, text, texts
 from airflow_omics.starting import Chunk
+from airflow_omics.values import number
 
 
 def remember(attempt: Attempt) -> dict[str, Any]:
@@ -32,9 +34,10 @@ def remember(attempt: Attempt) -> dict[str, Any]:
         "running": sorted(attempt.running),
         "sent": {job_id: [places[key] for key in keys] for job_id, keys in attempt.sent.items()},
         "lost": {job_id: since.isoformat() for job_id, since in attempt.lost.items()},
+        "ended": {job_id: when.isoformat() for job_id, when in attempt.ended.items()},
         "refused": [{"message": said, "places": where} for said, where in refused.items()],
         "pending": [
-            {"places": [places[item.key] for item in chunk.items], "after": list(chunk.after)}
+            {"places": [places[item.key] for item in chunk.items], "after": list(chunk.after), "tried": chunk.tried}
             for chunk in attempt.pending
         ],
         "has_looked_for_jobs": attempt.has_looked_for_jobs,
@@ -65,15 +68,18 @@ def take_up(attempt: Attempt, memory: object) -> None:
             _id(job_id): [item.key for item in _at(attempt, places)] for job_id, places in dict(memory["sent"]).items()
         }
         attempt.lost = {job_id: _moment(since) for job_id, since in dict(memory["lost"]).items()}
+        attempt.ended = {job_id: _moment(when) for job_id, when in dict(memory["ended"]).items()}
         attempt.refused = {}
         for refusal in items(memory, "refused"):
             error = OmicsRefusedError(_text(refusal["message"]))
             attempt.refused.update({item.key: error for item in _at(attempt, refusal["places"])})
         attempt.pending = deque(
-            Chunk(tuple(_at(attempt, chunk["places"])), tuple(map(_id, texts(chunk, "after"))))
+            Chunk(
+                tuple(_at(attempt, chunk["places"])), tuple(map(_id, texts(chunk, "after"))), _seconds(chunk["tried"])
+            )
             for chunk in items(memory, "pending")
         )
-        if not attempt.running <= attempt.jobs.keys() or not attempt.lost.keys() <= attempt.running:
+        if not attempt.running <= attempt.jobs.keys() or not attempt.lost.keys() <= attempt.jobs.keys():
             raise ValueError("a job is missing")
         if not isinstance(memory["has_looked_for_jobs"], bool):
             raise ValueError("has_looked_for_jobs is missing")
@@ -126,6 +132,12 @@ def _id(job_id: object) -> str:
     if not isinstance(job_id, str) or not ID.fullmatch(job_id):
         raise ValueError(f"{shown(job_id, 80)} is no id of a job")
     return job_id
+
+
+def _seconds(value: object) -> float | None:
+    if value is not None and math.isnan(number(value)):
+        raise ValueError(f"{shown(value, 80)}: expected seconds")
+    return None if value is None else number(value)
 
 
 def _moment(written: object) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from airflow_omics.attempt import Attempt
@@ -10,7 +11,7 @@ from airflow_omics.bounds import LONGEST_MESSAGE, some
 from airflow_omics.compat import Context
 from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsRefusedError
 from airflow_omics.goals import Item, has_failed
-from airflow_omics.jobs import ItemKey, JobItem, ReadSetJob
+from airflow_omics.jobs import FINISHED, ItemKey, JobItem, ReadSetJob
 
 
 class Outcome:
@@ -65,18 +66,23 @@ class Outcome:
 
     def _jobs(self) -> list[ReadSetJob]:
         keys: dict[str, set[ItemKey]] = defaultdict(set)
+        missing = {item.key for item in self.missing}
         for item in self._attempt.items:
             finding = self._attempt.findings[item.key]
+            if not self._attempt.holds(item) and item.key not in missing:
+                continue  # a job has it under way, for a task that does not wait
             job_id = finding.job_id if self._attempt.holds(item) else self._sent.get(item.key, finding.job_id)
             if job_id and item.key not in self._attempt.refused:  # an old failure is none of now
                 keys[job_id].add(item.key)
-        return [self._about(job, keys[job_id]) for job_id, job in self._attempt.jobs.items() if job and job_id in keys]
+        return [self._about(job, keys[job.job_id]) for job in self._attempt.known() if job.job_id in keys]
 
     def _about(self, job: ReadSetJob, keys: set[ItemKey]) -> ReadSetJob:
         """Return a job with these items; one that it should tell of, and does not, is not finished."""
         told = job.about(keys)
+        if len(told.items) < len(job.items):
+            told = replace(told, status_message=None)  # it may tell of somebody else's items
         untold = keys - {item.key for item in told.items}
-        return job.of([*told.items, *(_unfinished(item) for item in self._attempt.items if item.key in untold)])
+        return told.of([*told.items, *(_unfinished(item) for item in self._attempt.items if item.key in untold)])
 
     def _others(self) -> list[str]:
         """Say what is in the way beside failed jobs, a sentence each."""
@@ -89,9 +95,26 @@ class Outcome:
                 names[f"{why}:"].append(item.name)
             elif job_id and job_id not in attempt.jobs:
                 names[f"{attempt.kind.value} job {job_id} was started, and is not found:"].append(item.name)
+            elif (told := self._told.get(item.key)) and told[-1][1].status == FINISHED:
+                names[f"{told[-1][0]} finished, and did not tell which read set it made:"].append(item.name)
+            elif not job_id and not told:
+                names["Not seen to be done:"].append(item.name)
         return [f"{reason} {some(named, LONGEST_MESSAGE)}." for reason, named in names.items()]
 
 
 def _unfinished(item: Item) -> JobItem:
     is_import = "sourceFiles" in item.source
     return JobItem(item.key, "", None if is_import else item.name, None, item.name if is_import else None)
+
+
+def push_interrupted(attempt: Attempt, context: Context) -> None:
+    """Push what is known when an attempt does not come to its end."""
+    told, done = attempt.told(), dict[ItemKey, str | None]()
+    for item in attempt.items:
+        finished = [each.read_set_id for _, each in told.get(item.key, ()) if each.status == FINISHED]
+        if attempt.holds(item):
+            done[item.key] = attempt.findings[item.key].read_set_id
+        elif finished and attempt.goal.do_jobs_vouch:
+            done[item.key] = finished[-1]
+    context["ti"].xcom_push(key="read_set_ids", value=list(done.values()))
+    context["ti"].xcom_push(key="to_retry", value=[item.argument for item in attempt.items if item.key not in done])

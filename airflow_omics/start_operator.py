@@ -24,7 +24,7 @@ from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsLink, OmicsSequenceStoresLink
 from airflow_omics.memory import remember, take_up
-from airflow_omics.outcome import Outcome
+from airflow_omics.outcome import Outcome, push_interrupted
 from airflow_omics.starting import StopError
 from airflow_omics.triggers import LEAVING, SETTLE, OmicsReadSetJobTrigger
 from airflow_omics.values import arguments_of
@@ -152,11 +152,13 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             while not self._is_done(attempt):
                 if self.deferrable and attempt.has_judged:
                     self._leave(attempt)
-                time.sleep(min(self.poll_interval, self._left(attempt)))
-            return self._end(attempt, context)
+                time.sleep(max(min(self.poll_interval, self._left(attempt)), 0))
         except (AirflowException, KeyboardInterrupt, SystemExit):
             self._tell_what_goes_on(attempt)
+            with suppress(Exception):  # what interrupts is to be told
+                push_interrupted(attempt, context)
             raise
+        return self._end(attempt, context)
 
     def _hear(self, attempt: Attempt, event: object) -> None:
         """Take from the triggerer what it told; what is wrong with single jobs, this task finds out itself."""
@@ -193,6 +195,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         outcome = Outcome(attempt)
         outcome.push(context)
         if error := outcome.error(context, accept_partial_failure=self.accept_partial_failure):
+            self._tell_what_goes_on(attempt)
             raise error
         if self.wait_for_completion:
             return outcome.summaries
@@ -220,7 +223,8 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         """Leave the worker until a job is over, or until there is something else to look at."""
         check_no_secrets("botocore_config", self.botocore_config)
         job_ids = sorted(attempt.running - attempt.lost.keys())
-        is_looking = bool(attempt.lost) or not job_ids or (attempt.pending and attempt.has_room)
+        has_to_look = not self.wait_for_completion and not attempt.pending
+        is_looking = attempt.lost or not job_ids or has_to_look or (attempt.pending and attempt.has_room)
         times = [time.time() + self.poll_interval] if is_looking else []
         times += [] if attempt.deadline is None else [attempt.deadline]
         trigger = OmicsReadSetJobTrigger(

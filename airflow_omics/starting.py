@@ -12,7 +12,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -36,16 +36,30 @@ CLOCK = timedelta(seconds=2)
 """How far a job's creation may lie before the Date of the answer that tells of a new one: Dates are whole seconds."""
 
 
+MOST_REPLAYED = 3
+"""
+How often a job that has ended, and by its age may be new, is taken for an old one: no job is that fast, but an attempt
+must not start jobs without end.
+"""
+
+
 class StopError(Exception):
     """The attempt is to end now: its time is up, or its task is being killed."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one job is to do, and the jobs in whose place it is started."""
+    """
+    What one job is to do, and the jobs in whose place it is started.
+
+    :param tried: When it was tried first, in seconds since the epoch.
+    :param replayed: How often AWS answered with a job that had ended, and may have been new.
+    """
 
     items: tuple[Item, ...]
     after: tuple[str, ...] = ()
+    tried: float | None = None
+    replayed: int = 0
 
 
 @dataclass(kw_only=True)
@@ -105,7 +119,7 @@ class Starter:
         return {
             job_id
             for job_id in self.running
-            if job_id in self.sent or ((job := self.jobs[job_id]) and all(item.key in keys for item in job.items))
+            if job_id in self.sent or not (job := self.jobs[job_id]) or all(item.key in keys for item in job.items)
         }
 
     @property
@@ -130,6 +144,8 @@ class Starter:
 
     def _start(self, chunk: Chunk) -> None:
         sources = [item.source for item in chunk.items]
+        if chunk.tried is None:
+            chunk = self.pending[0] = replace(chunk, tried=time.time())
         self.is_current = False
         job = self.hook.start_read_set_job(
             self.kind, self.sequence_store_id, sources, clientToken=self._token(chunk), **self.parameters
@@ -139,19 +155,25 @@ class Starter:
                 f"{self.kind.operation('Start')} for {len(sources)} read sets was answered with {job}, which was "
                 "started for others. Check what stands between Airflow and AWS (endpoint_url, proxy)."
             )
-        is_of_before = job.creation_time and job.creation_time < self.hook.service_time - CLOCK
-        if is_of_before or job.verdict() is not Verdict.WAITING:
-            self._take_up(job, chunk)
+        # The answer to the first try may have been lost.
+        since = self.hook.service_time - CLOCK - timedelta(seconds=max(time.time() - (chunk.tried or 0), 0))
+        is_of_before = job.creation_time is not None and job.creation_time < since
+        has_ended = job.verdict() is not Verdict.WAITING
+        if is_of_before or (has_ended and chunk.replayed < MOST_REPLAYED):
+            self._take_up(job, replace(chunk, replayed=chunk.replayed + (not is_of_before)))
             return
         self.pending.popleft()
         self.sent[job.job_id] = [item.key for item in chunk.items]
         self.jobs[job.job_id] = job
-        self.running.add(job.job_id)
+        if not has_ended:
+            self.running.add(job.job_id)
         self.log.info("%s is %s, with %s read sets", job, job.status, len(sources))
 
     def _take_up(self, job: ReadSetJob, chunk: Chunk) -> None:
         """Make of a job from before this attempt what it is good for; what it has not done is started again."""
         found = self.store.jobs([job.job_id]).get(job.job_id)
+        if found is None and job.verdict() is Verdict.WAITING:
+            found = job  # it is there, and will be found
         rest = chunk.items
         if found and self.counts(found):
             self.jobs[found.job_id] = found
@@ -164,7 +186,7 @@ class Starter:
         self.log.info("%s was started before; %s of its read sets are started again", job, len(rest))
         self.pending.popleft()
         if rest:
-            self.pending.appendleft(Chunk(rest, (*chunk.after, job.job_id)))
+            self.pending.appendleft(Chunk(rest, (*chunk.after, job.job_id), None, chunk.replayed))
 
     def _refuse(self, error: OmicsRefusedError) -> None:
         """Note that a job is not to be; where no other would be either, all that are to come."""

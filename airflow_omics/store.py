@@ -88,7 +88,7 @@ class Store:
         """
         Ask for read sets: few one by one; more by Lists of as many pages as there are unknown ones.
 
-        :param known: What was found, by id; None for one that AWS does not know. It is kept if an error interrupts.
+        :param known: Takes what is found, by id; None for one that AWS does not know.
         :param filters: ListReadSets' filters to list with, in this order.
         """
         unknown = dict.fromkeys(each for each in read_set_ids if each not in known)
@@ -97,10 +97,24 @@ class Store:
                 known.update((read_set.id, read_set) for read_set in page)
                 self.check()
             unknown = dict.fromkeys(each for each in unknown if each not in known)
-        for read_set_id in unknown:
+        while unknown:
+            missed = self._get_read_sets(unknown, known)
+            if missed and len(missed) == len(unknown):
+                raise next(iter(missed.values()))
+            unknown = dict.fromkeys(missed)
+
+    def _get_read_sets(
+        self, read_set_ids: Iterable[str], known: dict[str, ReadSet | None]
+    ) -> dict[str, OmicsTransientError]:
+        """Ask for each read set; return what kept AWS from telling of some."""
+        missed: dict[str, OmicsTransientError] = {}
+        for read_set_id in read_set_ids:
             self.check()
             try:
                 known[read_set_id] = self.hook.get_read_set(self.id, read_set_id)
             except OmicsNotFoundError as error:
                 self.log.warning("%s", error)
                 known[read_set_id] = None
+            except OmicsTransientError as error:
+                missed[read_set_id] = error
+        return missed

@@ -191,7 +191,8 @@ def wake(task: Any, deferred: TaskDeferred, ti: TaskInstance, event: Any = ...) 
     trigger = OmicsReadSetJobTrigger(**arguments)
     assert classpath == f"{type(trigger).__module__}.{type(trigger).__name__}"
     told = asyncio.run(first_event(trigger)) if event is ... else event
-    kwargs = json.loads(json.dumps({**(deferred.kwargs or {}), "event": told}))
+    # In any order: JSONB of PostgreSQL's keeps none.
+    kwargs = json.loads(json.dumps({**(deferred.kwargs or {}), "event": told}, sort_keys=True))
     return task.resume_execution(deferred.method_name, kwargs, {"ti": ti})
 
 

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import BUCKET, JOB_SECONDS, ROLE, TaskInstance, World, through_triggerer
+from conftest import BUCKET, JOB_SECONDS, ONE_TRY, ROLE, TaskInstance, World, through_triggerer, wake
 from starting import DESTINATION, operator, processed
+from versions import TaskDeferred
 
-from airflow_omics.compat import AirflowFailException
+from airflow_omics.compat import AirflowException, AirflowFailException
 from airflow_omics.exceptions import OmicsArgumentError, OmicsReadSetJobFailedError, OmicsRefusedError
 from airflow_omics.jobs import ReadSetJobKind
 
@@ -516,3 +517,153 @@ def test_one_read_set_of_many_is_found_with_few_calls(world: World, deferrable: 
     before = until_start[: until_start.index("StartReadSetActivationJob")]
     assert Counter(before)["GetReadSetMetadata"] == 1
     assert len(before) - before.count("CreateSequenceStore") <= 4
+
+
+# --- what comes late, or is lost
+
+
+def test_what_was_read_before_an_outage_is_not_believed_after_it(world: World, deferrable: bool) -> None:
+    task = Task(world, ACTIVATION, deferrable)
+    world.local.configure(job_seconds=0)
+    x, y = world.read_sets[:2]
+    world.local.add_fault(operation="GetReadSetMetadata", error="InternalServerException", path_contains=y)
+
+    def end() -> None:
+        world.local.archive_read_sets([x])
+        world.local.clear_faults()
+
+    timer = later(end)
+    task.attempt([x, y], poll_interval=2, botocore_config=ONE_TRY)
+    timer.join()
+    assert statuses(world, [x, y]) == ["ACTIVE"] * 2
+
+
+def test_an_outage_after_waking_is_waited_out_without_waiting(world: World) -> None:
+    task = Task(world, ACTIVATION, deferrable=True)
+    items = items_for(task, 30)
+    started: Any = operator(
+        world, ACTIVATION, items, deferrable=True, wait_for_completion=False, max_concurrent_jobs=1, poll_interval=0.1
+    )
+    task.ti.try_number = 1
+    with pytest.raises(TaskDeferred) as caught:
+        started.execute({"ti": task.ti})
+    world.local.advance(JOB_SECONDS)
+    world.local.add_fault(operation="ListReadSets", error="InternalServerException", times=5)
+    assert len(through_triggerer(started, task.ti, caught.value)) == 2
+
+
+def test_a_read_set_that_is_found_late_is_not_imported_twice(importing: Task) -> None:
+    importing.world.local.add_fault(operation="GetReadSetMetadata", error="ResourceNotFoundException", times=3)
+    importing.attempt(items_for(importing, 1))
+    assert len(job_items(importing.world, IMPORT)) == 1
+
+
+def test_a_job_that_start_tells_and_get_does_not_find_yet(world: World, kind: ReadSetJobKind, deferrable: bool) -> None:
+    task = Task(world, kind, deferrable)
+    items = items_for(task, 2)
+    first = task.attempt(items, wait_for_completion=False)
+    world.local.advance(10)
+    world.local.add_fault(operation=kind.operation("List"), response={f"{kind.value}Jobs": []}, times=3)
+    world.local.add_fault(operation=kind.operation("Get"), error="ResourceNotFoundException", times=8)
+    assert task.attempt(items, wait_for_completion=False) == first
+
+
+def test_a_job_that_is_listed_and_not_found_yet_is_waited_for(world: World, deferrable: bool) -> None:
+    task = Task(world, EXPORT, deferrable)
+    items = items_for(task, 2)
+    first = task.attempt(items, wait_for_completion=False)
+    world.local.add_fault(operation="GetReadSetExportJob", error="ResourceNotFoundException", times=4)
+    assert task.attempt([*items, world.read_sets[0]], wait_for_completion=False)[0] == first[0]
+    assert job_items(world, EXPORT) == [items, world.read_sets[:1]]
+
+
+def test_jobs_that_start_says_have_ended_are_not_started_without_end(task: Task) -> None:
+    items = items_for(task, 1)
+    task.world.local.fail_read_sets([name_of(items[0])], "Torn")
+    task.world.local.add_fault(operation=task.kind.operation("Start"), response={"status": "FAILED"})
+    task.fail(items)
+    assert len(job_items(task.world, task.kind)) <= 4
+
+
+def test_a_start_whose_answer_was_lost_is_ones_own(world: World, deferrable: bool) -> None:
+    task = Task(world, EXPORT, deferrable)
+    world.local.configure(job_seconds=0)
+    items = items_for(task, 2)
+    world.local.fail_read_sets(items[:1], "Torn")
+    world.local.add_fault(operation="StartReadSetExportJob", response={"id": None}, times=1)
+    with pytest.raises(AirflowException):  # AWS answered nonsense: the retry finds the job
+        task.attempt(items)
+    task.fail(items)
+    assert job_items(world, EXPORT) == [items, items[:1]]
+
+
+def test_earlier_jobs_take_room_after_waking(world: World) -> None:
+    task = Task(world, EXPORT, deferrable=True)
+    items = items_for(task, 350)
+    task.ti.try_number = 1
+    arguments: dict[str, Any] = {"deferrable": True, "poll_interval": 0.1}
+    for limit in (1, 2):
+        started: Any = operator(world, EXPORT, items, max_concurrent_jobs=limit, **arguments)
+        with pytest.raises(TaskDeferred) as caught:
+            started.execute({"ti": task.ti})
+        task.ti.try_number += 1
+    assert len(job_items(world, EXPORT)) == 2
+    with pytest.raises(TaskDeferred):
+        wake(started, caught.value, task.ti, {"status": "due"})
+    assert len(job_items(world, EXPORT)) == 2
+
+
+def test_without_waiting_only_what_is_missing_is_told_as_such(world: World, deferrable: bool) -> None:
+    task = Task(world, ACTIVATION, deferrable)
+    good, lost = items_for(task, 2)
+    world.omics.batch_delete_read_set(sequenceStoreId=world.store, ids=[lost])
+    error = task.fail([good, lost], wait_for_completion=False)
+    assert str(error).startswith(f"Read set is not found (or its sequence store is not): {lost}.")
+    assert error.jobs == ()
+    assert error.to_retry == [lost]
+
+
+def test_an_archived_read_set_is_not_activated_twice_by_who_waited_for_the_job(world: World, deferrable: bool) -> None:
+    task = Task(world, ACTIVATION, deferrable)
+    items = items_for(task, 1)
+    task.attempt(items, wait_for_completion=False)
+    world.local.advance(JOB_SECONDS / 2)
+
+    def end() -> None:
+        world.local.add_fault(operation="GetReadSetMetadata", response={"status": "ARCHIVED"}, times=4)
+        world.local.advance(JOB_SECONDS / 2 + 9)
+
+    task.clear()
+    timer = later(end)
+    task.attempt(items)
+    timer.join()
+    assert len(job_items(world, ACTIVATION)) == 1
+
+
+def test_an_import_that_tells_no_read_set(importing: Task) -> None:
+    items = items_for(importing, 1)
+    response = {"status": "COMPLETED", "sources": [{**items[0], "status": "FINISHED"}]}
+    importing.world.local.add_fault(operation="GetReadSetImportJob", response=response)
+    assert "did not tell which read set it made" in str(importing.fail(items))
+
+
+def test_what_is_known_is_pushed_when_the_time_is_up(world: World, deferrable: bool) -> None:
+    task = Task(world, ACTIVATION, deferrable)
+    items = items_for(task, 2)
+    with pytest.raises(AirflowException, match="Timed out"):
+        task.attempt([*items, *world.read_sets], timeout=2)
+    assert set(task.ti.xcoms["to_retry"]) >= set(items)  # woken, it has not looked again at the others
+    assert deferrable or task.ti.xcoms["read_set_ids"] == world.read_sets
+
+
+def test_a_jobs_message_is_not_told_if_it_has_strangers_items(world: World, deferrable: bool) -> None:
+    task = Task(world, EXPORT, deferrable)
+    world.local.configure(job_seconds=0)
+    mine, other = items_for(task, 2)
+    world.local.fail_read_sets([other], "Torn")
+    world.start(EXPORT, [mine, other])
+    told = {"statusMessage": f"Read set {other} failed"}
+    world.local.add_fault(operation="GetReadSetExportJob", response=told)
+    task.ti.try_number = 1
+    (summary,) = task.attempt([mine])
+    assert (summary["finished"], summary["status_message"]) == ([mine], None)
