@@ -460,7 +460,7 @@ class Model(RuleBasedStateMachine):
         assert sum(len(each["finished"] + each["failed"] + each["unfinished"]) for each in summaries) <= len(self.items)
 
     def _check_failure(self, done: Attempt, before: dict[str, Any], list_lag: int) -> None:
-        if done.is_stopped and "to_retry" not in done.ti.xcoms:
+        if done.is_stopped and not isinstance(done.error, OmicsReadSetJobFailedError):
             return  # it ended before its goal could be seen
         assert isinstance(done.error, OmicsReadSetJobFailedError), repr(done.error)
         own, xcoms = self.items, done.ti.xcoms
