@@ -33,7 +33,9 @@ from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "300"))
+FEW = 300
+"""Histories up to which they are the same in every run; ``make model`` is what finds new ones."""
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", FEW))
 STEPS = 8
 """Steps that a history has at least."""
 SMALL, LARGE = 6, {ReadSetJobKind.EXPORT: 104, ReadSetJobKind.ACTIVATION: 24, ReadSetJobKind.IMPORT: 104}
@@ -135,7 +137,6 @@ class Model(RuleBasedStateMachine):
         self.hiding: dict[str, list[Any]] = {}
         self.hide_next = 0
         self.failing: set[str] = set()
-        self.deleted: set[str] = set()
         self.chosen = list(range(size)) if is_large else list(first[:count])
         self.role = 0
         self.try_number, self.first_try, self.run = 0, 1, 1
@@ -218,8 +219,7 @@ class Model(RuleBasedStateMachine):
     def statuses(self) -> dict[str, str]:
         """Return the statuses of all read sets that are there."""
         pages = self.world.omics.get_paginator("list_read_sets").paginate(sequenceStoreId=self.world.store)
-        listed = {each["id"]: each["status"] for page in pages for each in page["readSets"]}
-        return {read_set: "DELETED" if read_set in self.deleted else status for read_set, status in listed.items()}
+        return {each["id"]: each["status"] for page in pages for each in page["readSets"]}
 
     # --- attempts
 
@@ -381,8 +381,6 @@ class Model(RuleBasedStateMachine):
             self.local.fail_read_sets([name], "Torn")
         for job_id, listed in self.hiding.items():
             self._put_lasting_fault(job_id, {self.kind.items_key: listed}, self.kind.operation("Get"))
-        for read_set in self.deleted:
-            self._put_lasting_fault(read_set, {"status": "DELETED"}, "GetReadSetMetadata")
 
     # --- what must be true of an attempt
 
@@ -474,7 +472,9 @@ class Model(RuleBasedStateMachine):
         assert xcoms["to_retry"] == to_retry == [item for item in own if item in to_retry]
         assert all(item in to_retry for item in missing), f"these are missing, and not told: {missing}"
         # What a job has done that no List shows yet cannot be known.
-        assert list_lag or all(item in open_ for item in to_retry), f"told as missing, and there: {to_retry}"
+        # Nor can a first try know what somebody else had done, if AWS does not list what it did itself.
+        can_know = not list_lag and not (self.hiding and done.ti.try_number == 1)
+        assert not can_know or all(item in open_ for item in to_retry), f"told as missing, and there: {to_retry}"
         held = [item for item in own if item not in to_retry]
         self._check_read_set_ids(done, held, told)
         self._check_told(xcoms["failed_job"], told)
@@ -539,9 +539,8 @@ class Model(RuleBasedStateMachine):
         if not chosen:
             return
         self.do_tokens_tell = False
-        if is_shown and not self.is_large and self.kind is not ReadSetJobKind.EXPORT:
-            self.deleted |= set(chosen)
-            self._heal_faults()
+        if is_shown and self.kind is not ReadSetJobKind.EXPORT:
+            self.local.set_read_set_status(chosen, "DELETED")
         else:
             self.world.omics.batch_delete_read_set(sequenceStoreId=self.world.store, ids=chosen)
 
@@ -586,6 +585,7 @@ class Model(RuleBasedStateMachine):
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(1800)
 def test_histories(shared_local: LocalHealthOmics, kind: ReadSetJobKind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection(shared_local)))
     model = type(f"ModelOf{kind.name.title()}", (Model,), {"kind": kind, "local": shared_local})
@@ -598,6 +598,7 @@ def test_histories(shared_local: LocalHealthOmics, kind: ReadSetJobKind, monkeyp
             max_examples=-(-HISTORIES // len(ReadSetJobKind)),
             stateful_step_count=STEPS + 4,
             deadline=None,
+            derandomize=HISTORIES <= FEW,
             phases=phases,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
