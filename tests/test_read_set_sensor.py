@@ -28,8 +28,6 @@ from airflow_omics.exceptions import (
 from airflow_omics.sensors import OmicsReadSetSensor
 from airflow_omics.triggers import OmicsReadSetTrigger
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*a poke_interval under 10 s")
-
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke"},
     "reschedule": {"mode": "reschedule"},
