@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_omics.bounds import shown
 from airflow_omics.exceptions import OmicsArgumentError
-from airflow_omics.jobs import ItemKey, item_key
+from airflow_omics.job_items import ItemKey, item_key
 from airflow_omics.members import ID
 from airflow_omics.values import has_templates, holds, is_rendered_later, number, places, whole, wrong
 

@@ -21,7 +21,8 @@ from airflow_omics.exceptions import (
     OmicsTransientError,
 )
 from airflow_omics.goals import Finding, Item, Record, State, records, unfinished
-from airflow_omics.jobs import UNKNOWN_STATUS, ItemKey, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.job_items import FINISHED, ItemKey
+from airflow_omics.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.read_sets import ReadSet
 from airflow_omics.starting import Chunk, Starter
 
@@ -52,7 +53,6 @@ class Attempt(Starter):
     lost: dict[str, datetime] = field(default_factory=dict)
     """Since when, by AWS's clock, a job is not found."""
     has_looked_for_jobs: bool = False
-    has_judged: bool = False
     ended: dict[str, datetime] = field(default_factory=dict)
     """When, by AWS's clock, the jobs ended that this attempt saw running."""
     _activating: set[str] = field(default_factory=set)
@@ -115,7 +115,7 @@ class Attempt(Starter):
     @property
     def progress(self) -> str:
         """How far it is, in words for a log line."""
-        done = {key for key, told in self.told().items() if any(record.status == "FINISHED" for _, record in told)}
+        done = {key for key, told in self.told().items() if any(record.status == FINISHED for _, record in told)}
         held = sum(self.holds(item) or (self.goal.do_jobs_vouch and item.key in done) for item in self.items)
         waiting = sum(len(chunk.items) for chunk in self.pending)
         return (
@@ -144,7 +144,7 @@ class Attempt(Starter):
         for item in asked:
             self.findings[item.key] = self._find(item, told.get(item.key, ()), read_sets)
         self._line_up(told)
-        self.has_judged = self.is_current = True
+        self.is_current = True
         self.running |= {
             job.job_id
             for item in asked

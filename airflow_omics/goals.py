@@ -21,7 +21,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from airflow_omics.jobs import FAILED, FINISHED, ItemKey, JobItem, ReadSetJob, ReadSetJobKind, Verdict, item_key
+from airflow_omics.job_items import FAILED, FINISHED, ItemKey, JobItem, item_key
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.read_sets import KEPT, ReadSet, ReadSetStatus
 
 Source = Mapping[str, Any]

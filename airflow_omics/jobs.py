@@ -7,14 +7,15 @@ ships (``botocore/data/omics/2022-11-28/service-2.json.gz``) unless another sour
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Any
 
 from airflow_omics.bounds import MOST_READ_SETS, shown
-from airflow_omics.members import identifier, iso_time, items, message, text, texts, time, to_iso
+from airflow_omics.job_items import FAILED, FINISHED, ItemKey, JobItem
+from airflow_omics.members import check_asked, identifier, iso_time, items, message, text, texts, time, to_iso
 
 UNKNOWN_STATUS = "%s has a status unknown to this version: %r. Waiting on."
 """How the log says so, with the job and the status."""
@@ -30,10 +31,6 @@ class JobStatus(StrEnum):
     FAILED = "FAILED"
     COMPLETED = "COMPLETED"
     COMPLETED_WITH_FAILURES = "COMPLETED_WITH_FAILURES"
-
-
-FINISHED, FAILED = "FINISHED", "FAILED"
-"""The two statuses of a job's item that are its last."""
 
 
 class Verdict(Enum):
@@ -102,62 +99,13 @@ class ReadSetJobKind(Enum):
 
 
 @dataclass(frozen=True)
-class FailedReadSet:
-    """
-    A read set that a job could not process.
-
-    ``source`` is the S3 URI of the first source file, for imports only; their ``read_set_id`` may be None, since AWS
-    gives a read set its id only on the way.
-    """
-
-    read_set_id: str | None
-    message: str | None
-    source: str | None = None
-
-    def summary(self, kind: ReadSetJobKind) -> dict[str, str | None]:
-        """Return the entry of the job's summary."""
-        entry = {"read_set_id": self.read_set_id, "message": self.message}
-        return entry | {"source": self.source} if kind is ReadSetJobKind.IMPORT else entry
-
-    def __str__(self) -> str:
-        name = self.read_set_id or self.source or "a read set without an id"
-        return f"{name} ({self.message})" if self.message else name
-
-
-ItemKey = tuple[str, ...]
-"""What an item of a job is recognized by: a read set's id, or an import's source files, sample and subject."""
-
-
-def item_key(item: Mapping[str, Any], id_key: str = "readSetId") -> ItemKey:
-    """Return what an item is recognized by, in a request as in an answer; empty where it cannot be told."""
-    if "sourceFiles" not in item:
-        return (item[id_key],) if isinstance(item.get(id_key), str) else ()
-    files = item["sourceFiles"] if isinstance(item["sourceFiles"], Mapping) else {}
-    parts = (files.get("source1"), files.get("source2") or "", item.get("sampleId"), item.get("subjectId"))
-    key = tuple(part for part in parts if isinstance(part, str))
-    return key if len(key) == len(parts) and key[0] else ()
-
-
-@dataclass(frozen=True)
-class JobItem:
-    """One read set of a job, or one source of an import; ``source`` is the S3 URI of its first file."""
-
-    key: ItemKey
-    status: str
-    read_set_id: str | None = None
-    message: str | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True)
 class ReadSetJob:
     """
     A read set job as AWS last described it.
 
-    ``status`` is a :class:`JobStatus`, or AWS's own text where this version does not know it. ``finished`` and
-    ``unfinished`` hold read set ids in the order of the request; for an import ``finished`` has None where AWS sent no
-    id yet, and ``unfinished`` holds the S3 URIs of the first source files. All three lists are empty when AWS sent no
-    per-read-set details, which its documentation shows even for a job that is over. Messages are cut, and other texts
+    ``status`` is a :class:`JobStatus`, or AWS's own text where this version does not know it. ``items`` are in the
+    order of the request; there are none when AWS sent no details, which its documentation shows even for a job that is
+    over. Messages are cut, and other texts
     and lists beyond what :mod:`airflow_omics.bounds` says refused, so that a summary has a bounded size.
     """
 
@@ -169,15 +117,11 @@ class ReadSetJob:
     destination: str | None = None
     creation_time: datetime | None = None
     completion_time: datetime | None = None
-    finished: tuple[str | None, ...] = ()
-    failed: tuple[FailedReadSet, ...] = ()
-    unfinished: tuple[str, ...] = ()
-    items: tuple[JobItem, ...] = field(default=(), compare=False, repr=False)
-    """Where the three lists come from; a summary has none of an import's."""
+    items: tuple[JobItem, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.total > MOST_READ_SETS:
-            raise ValueError(f"there are {self.total} read sets, expected at most {MOST_READ_SETS}")
+        if len(self.items) > MOST_READ_SETS:
+            raise ValueError(f"there are {len(self.items)} read sets, expected at most {MOST_READ_SETS}")
 
     @classmethod
     def from_response(
@@ -190,9 +134,7 @@ class ReadSetJob:
         :raises ValueError: A member is missing, of the wrong type, or speaks of another job; the message names it.
         """
         job_id = job_id or identifier(response, "id")
-        for member, asked in (("id", job_id), ("sequenceStoreId", sequence_store_id)):
-            if text(response, member) not in (asked, None):
-                raise ValueError(f"{member} is {shown(response[member], 80)}, expected {asked!r}, the one asked for")
+        check_asked(response, id=job_id, sequenceStoreId=sequence_store_id)
         status = text(response, "status")
         if not status:
             raise ValueError(
@@ -201,11 +143,9 @@ class ReadSetJob:
         found = []
         for index, item in enumerate(items(response, kind.items_key)):
             try:
-                read_set_id, source = _item_names(kind, item)
-                item_status, said = text(item, "status"), message(item, "statusMessage")
+                found.append(JobItem.from_response(item, kind.item_id_key))
             except ValueError as error:
                 raise ValueError(f"{kind.items_key}[{index}]: {error}") from None
-            found.append(JobItem(item_key(item, kind.item_id_key), item_status or "", read_set_id, said, source))
         return cls(
             kind=kind,
             job_id=job_id,
@@ -215,26 +155,28 @@ class ReadSetJob:
             destination=text(response, "destination"),
             creation_time=time(response, "creationTime"),
             completion_time=time(response, "completionTime"),
-        ).of(found)
-
-    def of(self, found: Sequence[JobItem]) -> ReadSetJob:
-        """Return this job as one that has these items alone."""
-        return replace(
-            self,
-            finished=tuple(item.read_set_id for item in found if item.status == FINISHED),
-            failed=tuple(
-                FailedReadSet(item.read_set_id, item.message, item.source) for item in found if item.status == FAILED
-            ),
-            # NOT_STARTED, IN_PROGRESS, and any word this version has never heard of: not done.
-            unfinished=tuple(
-                item.source or item.read_set_id or "" for item in found if item.status not in (FINISHED, FAILED)
-            ),
             items=tuple(found),
         )
 
+    @property
+    def finished(self) -> list[str | None]:
+        """The ids of the read sets that are done; None where AWS sent no id."""
+        return [item.read_set_id for item in self.items if item.status == FINISHED]
+
+    @property
+    def failed(self) -> list[JobItem]:
+        """What the job could not process."""
+        return [item for item in self.items if item.status == FAILED]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The ids of the others, or for an import their sources; a status of tomorrow is not done, either."""
+        others = (item for item in self.items if item.status not in (FINISHED, FAILED))
+        return [item.source or item.read_set_id or "" for item in others]
+
     def about(self, keys: Collection[ItemKey]) -> ReadSetJob:
         """Return this job with those of its items alone that have one of these keys."""
-        return self.of([item for item in self.items if item.key in keys])
+        return replace(self, items=tuple(item for item in self.items if item.key in keys))
 
     @classmethod
     def from_summary(cls, summary: object) -> ReadSetJob:
@@ -266,7 +208,8 @@ class ReadSetJob:
             destination=text(summary, "destination"),
             creation_time=iso_time(summary, "creation_time"),
             completion_time=iso_time(summary, "completion_time"),
-        ).of(found)
+            items=tuple(found),
+        )
 
     @property
     def is_status_known(self) -> bool:
@@ -296,15 +239,19 @@ class ReadSetJob:
             "destination": self.destination,
             "creation_time": to_iso(self.creation_time),
             "completion_time": to_iso(self.completion_time),
-            "finished": list(self.finished),
-            "failed": [item.summary(self.kind) for item in self.failed],
-            "unfinished": list(self.unfinished),
+            "finished": self.finished,
+            "failed": [
+                {"read_set_id": item.read_set_id, "message": item.message}
+                | ({"source": item.source} if self.kind is ReadSetJobKind.IMPORT else {})
+                for item in self.failed
+            ],
+            "unfinished": self.unfinished,
         }
 
     @property
     def total(self) -> int:
         """How many read sets AWS sent details of."""
-        return len(self.finished) + len(self.failed) + len(self.unfinished)
+        return len(self.items)
 
     @property
     def progress(self) -> str:
@@ -321,16 +268,3 @@ class ReadSetJob:
 def describe(kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> str:
     """Name a job the same way in every log line and message."""
     return f"{kind.value} job {job_id} in sequence store {sequence_store_id}"
-
-
-def _item_names(kind: ReadSetJobKind, item: Any) -> tuple[str | None, str | None]:
-    """Return an item's read set id and, for an import, its first source file."""
-    if not isinstance(item, Mapping):
-        raise ValueError(f"{shown(item, 80)} is no structure")
-    read_set_id, source = text(item, kind.item_id_key), None
-    if kind is ReadSetJobKind.IMPORT:
-        files = item.get("sourceFiles")
-        source = text(files, "source1") if isinstance(files, Mapping) else None
-    if not (source or read_set_id):
-        raise ValueError(f"{kind.item_id_key} is missing")
-    return read_set_id, source

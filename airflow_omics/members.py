@@ -41,6 +41,13 @@ def identifier(structure: Mapping[str, Any], member: str) -> str:
     return value
 
 
+def check_asked(structure: Mapping[str, Any], **asked: str) -> None:
+    """Check that a structure speaks of what was asked for, where it says of what."""
+    for member, value in asked.items():
+        if text(structure, member) not in (value, None):
+            raise ValueError(f"{member} is {shown(structure[member], 80)}, expected {value!r}, the one asked for")
+
+
 def items(structure: Mapping[str, Any], member: str) -> list[Any]:
     """Return a list, empty where it is missing."""
     value = structure.get(member)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from airflow_omics.attempt import Attempt
 from airflow_omics.bounds import shown
 from airflow_omics.exceptions import OmicsEventError, OmicsRefusedError
 from airflow_omics.goals import Item
-from airflow_omics.jobs import ItemKey, JobItem, ReadSetJob
+from airflow_omics.job_items import ItemKey, JobItem
+from airflow_omics.jobs import ReadSetJob
 from airflow_omics.members import ID, iso_time, items, message, text, texts
 from airflow_omics.starting import Chunk
 from airflow_omics.values import number
@@ -84,7 +86,6 @@ def take_up(attempt: Attempt, memory: object) -> None:
         if not isinstance(memory["has_looked_for_jobs"], bool):
             raise ValueError("has_looked_for_jobs is missing")
         attempt.has_looked_for_jobs = memory["has_looked_for_jobs"]
-        attempt.has_judged = True
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise OmicsEventError(
             f"What this task remembered while it was deferred cannot be right: {shown(memory)} "
@@ -96,7 +97,7 @@ def _told(job: ReadSetJob, places: Mapping[ItemKey, int]) -> dict[str, Any]:
     """Return a job that has ended, with what it told of the task's items."""
     own = [item for item in job.items if item.key in places]
     told = [[places[item.key], item.status, item.read_set_id, item.message] for item in own]
-    return {"summary": job.of([]).summary(), "items": told}
+    return {"summary": replace(job, items=()).summary(), "items": told}
 
 
 def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:
@@ -112,7 +113,7 @@ def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:
         found.append(
             JobItem(item.key, names["status"], text(names, "read_set_id"), message({"said": said}, "said"), source)
         )
-    return job.of(found)
+    return replace(job, items=tuple(found))
 
 
 def _at(attempt: Attempt, places: object) -> list[Item]:

@@ -11,7 +11,8 @@ from airflow_omics.bounds import LONGEST_MESSAGE, some
 from airflow_omics.compat import Context
 from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsRefusedError
 from airflow_omics.goals import Item, has_failed
-from airflow_omics.jobs import FINISHED, ItemKey, JobItem, ReadSetJob
+from airflow_omics.job_items import FINISHED, ItemKey, JobItem
+from airflow_omics.jobs import ReadSetJob
 
 
 class Outcome:
@@ -82,7 +83,8 @@ class Outcome:
         if len(told.items) < len(job.items):
             told = replace(told, status_message=None)  # it may tell of somebody else's items
         untold = keys - {item.key for item in told.items}
-        return told.of([*told.items, *(_unfinished(item) for item in self._attempt.items if item.key in untold)])
+        unfinished = [_unfinished(item) for item in self._attempt.items if item.key in untold]
+        return replace(told, items=(*told.items, *unfinished))
 
     def _others(self) -> list[str]:
         """Say what is in the way beside failed jobs, a sentence each."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_omics.bounds import shown
 from airflow_omics.jobs import Verdict
-from airflow_omics.members import identifier, message, text
+from airflow_omics.members import check_asked, identifier, message, text
 
 
 class ReadSetStatus(StrEnum):
@@ -71,9 +70,7 @@ class ReadSet:
         :raises ValueError: A member is missing, of the wrong type, or speaks of another read set.
         """
         read_set_id = read_set_id or identifier(response, "id")
-        for member, asked in (("id", read_set_id), ("sequenceStoreId", sequence_store_id)):
-            if text(response, member) not in (asked, None):
-                raise ValueError(f"{member} is {shown(response[member], 80)}, expected {asked!r}, the one asked for")
+        check_asked(response, id=read_set_id, sequenceStoreId=sequence_store_id)
         status, files = text(response, "status"), response.get("files")
         if not status:
             raise ValueError(f"status of read set {read_set_id} is missing")

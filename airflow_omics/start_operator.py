@@ -150,7 +150,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             if event is not None:
                 self._hear(attempt, *event)
             while not self._is_done(attempt):
-                if self.deferrable and attempt.has_judged:
+                if self.deferrable:
                     self._leave(attempt)
                 time.sleep(max(min(self.poll_interval, self._left(attempt)), 0))
         except (AirflowException, KeyboardInterrupt, SystemExit):

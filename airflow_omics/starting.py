@@ -29,7 +29,8 @@ from airflow_omics.exceptions import (
 )
 from airflow_omics.goals import Goal, Item, unfinished
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import ItemKey, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics.job_items import ItemKey
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.store import Store
 
 CLOCK = timedelta(seconds=2)

@@ -10,11 +10,24 @@ from conftest import TaskInstance
 
 from airflow_omics.bounds import LARGEST_ERROR, LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
-from airflow_omics.jobs import FailedReadSet, JobStatus, ReadSetJob, ReadSetJobKind
+from airflow_omics.job_items import FAILED, FINISHED, JobItem
+from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
 
 
-def failed_job(**changes: Any) -> ReadSetJob:
-    return ReadSetJob(ReadSetJobKind.EXPORT, "1234567890", "2345678901", JobStatus.FAILED, **changes)
+def failed_job(*items: JobItem, **changes: Any) -> ReadSetJob:
+    return ReadSetJob(ReadSetJobKind.EXPORT, "1234567890", "2345678901", JobStatus.FAILED, items=items, **changes)
+
+
+def done(name: str) -> JobItem:
+    return JobItem((name,), FINISHED, name)
+
+
+def failed(name: str | None, message: str | None = None, source: str | None = None) -> JobItem:
+    return JobItem((), FAILED, name, message, source)
+
+
+def left(name: str) -> JobItem:
+    return JobItem((name,), "NOT_STARTED", name)
 
 
 WHERE_ALL_IS = "more; XCom has all: failed_job, and the ids alone failed_read_set_ids"
@@ -24,38 +37,42 @@ IN_STORE = "Sequence store 2345678901"
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("items", "status_message", "said"),
     [
-        ({}, "AWS sent no details of its read sets."),
+        ([], None, "AWS sent no details of its read sets."),
         (
-            {"status_message": "Bad", "finished": ("r0",), "unfinished": ("r1", "r2")},
+            [done("r0"), left("r1"), left("r2")],
+            "Bad",
             "2 of 3 read sets were never finished. AWS says: Bad",
         ),
         (
-            {"failed": (FailedReadSet("r0", "Torn"),), "unfinished": ("r1", "r2")},
+            [failed("r0", "Torn"), left("r1"), left("r2")],
+            None,
             "1 of 3 read sets failed, 2 were never finished: r0 (Torn).",
         ),
         (
-            {"failed": tuple(FailedReadSet(f"r{number}", "Torn") for number in range(7))},
+            [failed(f"r{number}", "Torn") for number in range(7)],
+            None,
             "7 of 7 read sets failed: r0 (Torn), r1 (Torn), r2 (Torn), r3 (Torn), r4 (Torn), r5, r6.",
         ),
         (
-            {"failed": (FailedReadSet("r0", None), *[FailedReadSet("x" * 3000, None)] * 2)},
+            [failed("r0"), *[failed("x" * 3000)] * 2],
+            None,
             f"3 of 3 read sets failed: r0, {'x' * 3000}, and 1 {WHERE_ALL_IS}.",
         ),
-        ({"finished": ("r0",)}, "0 of 1 read sets failed."),
+        ([done("r0")], None, "0 of 1 read sets failed."),
     ],
     ids=["no details", "unfinished", "both", "seven", "long", "none"],
 )
-def test_a_failed_job_says_how_it_ended(changes: dict[str, Any], said: str) -> None:
-    job = failed_job(**changes)
+def test_a_failed_job_says_how_it_ended(items: list[JobItem], status_message: str | None, said: str) -> None:
+    job = failed_job(*items, status_message=status_message)
     text = f"export job 1234567890 ended FAILED: {said} {IN_STORE}"
     assert str(OmicsReadSetJobFailedError([job])) == f"{text}."
     assert str(OmicsReadSetJobFailedError([job], "connection 'c', region r")) == f"{text}, connection 'c', region r."
 
 
 def test_failed_jobs_share_what_room_there_is() -> None:
-    job = failed_job(failed=(FailedReadSet("x" * 2000, None),) * 2)
+    job = failed_job(*[failed("x" * 2000)] * 2)
     cut = f"export job 1234567890 ended FAILED: 2 of 2 read sets failed: {'x' * 2000}, and 1 {WHERE_ALL_IS}."
     more = f"and 1 jobs {WHERE_ALL_IS}"
     assert str(OmicsReadSetJobFailedError([job] * 2)) == f"{cut}\n{cut} {IN_STORE}."
@@ -63,20 +80,15 @@ def test_failed_jobs_share_what_room_there_is() -> None:
 
 
 def test_what_a_downstream_task_finds() -> None:
-    failed = [FailedReadSet("r0", None), FailedReadSet(None, None, "s3://b/k"), FailedReadSet("r1", None)]
-    error, ti = (
-        OmicsReadSetJobFailedError([failed_job(failed=tuple(failed)), failed_job(failed=(failed[0],))]),
-        TaskInstance(),
-    )
+    jobs = [failed_job(failed("r0"), failed(None, None, "s3://b/k"), failed("r1")), failed_job(failed("r0"))]
+    error, ti = OmicsReadSetJobFailedError(jobs), TaskInstance()
     error.push({}, None)
     error.push({"ti": ti}, ["result"])
     assert ti.xcoms == {"failed_job": ["result"], "failed_read_set_ids": ["r0", "r1"]}
 
 
 def test_a_failed_job_survives_pickling() -> None:
-    job = ReadSetJob(
-        ReadSetJobKind.EXPORT, "1234567890", "2345678901", JobStatus.FAILED, failed=(FailedReadSet("3456789012", None),)
-    )
+    job = failed_job(failed("3456789012"))
     error = pickle.loads(pickle.dumps(OmicsReadSetJobFailedError([job], "connection 'c'")))
     assert error.jobs == (job,)
     assert str(error) == (

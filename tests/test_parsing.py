@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_omics.bounds import LONGEST_TEXT, MOST_READ_SETS
-from airflow_omics.jobs import FailedReadSet, JobStatus, ReadSetJob, ReadSetJobKind, Verdict, describe
+from airflow_omics.job_items import FAILED, JobItem
+from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict, describe
 
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
 STORE, JOB = "1234567890", "2345678901"
@@ -92,31 +93,35 @@ def test_an_answer_and_its_summary(kind: ReadSetJobKind) -> None:
         destination="s3://bucket/out/",
         creation_time=datetime(2026, 11, 22, 0, 2, 3, tzinfo=UTC),
         completion_time=datetime(2026, 11, 22, 4, 5, 6, tzinfo=UTC),
-        finished=("r0",),
-        failed=(FailedReadSet("r1", "Torn"), FailedReadSet("r5", None)),
-        unfinished=("r2", "r3", "r4"),
+        items=job.items,
     )
+    assert job.finished == ["r0"]
+    assert job.failed == [JobItem(("r1",), FAILED, "r1", "Torn"), JobItem(("r5",), FAILED, "r5")]
+    assert job.unfinished == ["r2", "r3", "r4"]
     assert isinstance(job.status, JobStatus)
     assert job.summary() == {**SUMMARY, "kind": kind.value}
     assert type(job.summary()["status"]) is str
     assert (job.total, job.progress) == (6, "1 of 6 read sets finished, 2 failed, 3 open")
     again = ReadSetJob.from_summary(json.loads(json.dumps(job.summary())))
-    assert again == job
+    assert again.summary() == job.summary()
     assert isinstance(again.status, JobStatus)
 
 
 def test_an_import_names_what_has_no_id_yet_by_its_source() -> None:
     job = parse(IMPORT, answer(IMPORT))
-    assert job.finished == (None,)
-    assert job.failed == (FailedReadSet("r1", "Torn", "s3://bucket/1"), FailedReadSet(None, None, "s3://bucket/5"))
-    assert job.unfinished == ("s3://bucket/2", "s3://bucket/3", "s3://bucket/4")
+    assert job.finished == [None]
+    assert [(each.read_set_id, each.message, each.source) for each in job.failed] == [
+        ("r1", "Torn", "s3://bucket/1"),
+        (None, None, "s3://bucket/5"),
+    ]
+    assert job.unfinished == ["s3://bucket/2", "s3://bucket/3", "s3://bucket/4"]
     assert job.summary()["failed"] == [
         {"read_set_id": "r1", "message": "Torn", "source": "s3://bucket/1"},
         {"read_set_id": None, "message": None, "source": "s3://bucket/5"},
     ]
-    assert ReadSetJob.from_summary(job.summary()) == job
+    assert ReadSetJob.from_summary(job.summary()).summary() == job.summary()
     without_files = parse(IMPORT, {"status": "IN_PROGRESS", "sources": [{"readSetId": "r0"}]})
-    assert without_files.unfinished == ("r0",)
+    assert without_files.unfinished == ["r0"]
 
 
 @pytest.mark.parametrize("kind", ReadSetJobKind)
@@ -214,9 +219,9 @@ def test_what_is_no_summary_is_refused() -> None:
 def test_the_words_for_people() -> None:
     words = f"export job {JOB} in sequence store {STORE}"
     assert describe(EXPORT, STORE, JOB) == str(ReadSetJob(EXPORT, JOB, STORE, "SUBMITTED")) == words
-    assert str(FailedReadSet("r0", "Torn", "s3://bucket/0")) == "r0 (Torn)"
-    assert str(FailedReadSet(None, "Torn", "s3://bucket/0")) == "s3://bucket/0 (Torn)"
-    assert str(FailedReadSet(None, None)) == "a read set without an id"
+    assert str(JobItem((), FAILED, "r0", "Torn", "s3://bucket/0")) == "r0 (Torn)"
+    assert str(JobItem((), FAILED, None, "Torn", "s3://bucket/0")) == "s3://bucket/0 (Torn)"
+    assert str(JobItem((), FAILED)) == "a read set without an id"
 
 
 @pytest.mark.parametrize(

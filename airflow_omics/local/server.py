@@ -161,11 +161,18 @@ class LocalHealthOmics:
             self._app.faults.clear()
             self._app.state.failing.clear()
 
-    def fail_read_sets(self, names: Iterable[str], message: str = "The read set failed.") -> None:
-        """Make the jobs that process these read sets (ids; for imports S3 URIs of source files) fail on them."""
+    def fail_read_sets(self, names: Iterable[str], message: str | None = "The read set failed.") -> None:
+        """
+        Make the jobs that process these read sets (ids; for imports S3 URIs of source files) fail on them.
+
+        :param message: The items' message; None lets them succeed again.
+        """
         with self._app.lock:
             self._app.state.move_on()
-            self._app.state.failing.update(dict.fromkeys(_listed("names", names), message))
+            for name in _listed("names", names):
+                self._app.state.failing.pop(name, None)
+                if message is not None:
+                    self._app.state.failing[name] = message
 
     def cancel_job(self, job_id: str) -> None:
         """
