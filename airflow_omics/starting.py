@@ -145,8 +145,8 @@ class Starter:
 
     def _start(self, chunk: Chunk) -> None:
         sources = [item.source for item in chunk.items]
-        if chunk.tried is None:
-            chunk = self.pending[0] = replace(chunk, tried=time.time())
+        began = time.time() if chunk.tried is None else chunk.tried
+        self.pending[0] = replace(chunk, tried=began)
         self.is_current = False
         job = self.hook.start_read_set_job(
             self.kind, self.sequence_store_id, sources, clientToken=self._token(chunk), **self.parameters
@@ -156,18 +156,18 @@ class Starter:
                 f"{self.kind.operation('Start')} for {len(sources)} read sets was answered with {job}, which was "
                 "started for others. Check what stands between Airflow and AWS (endpoint_url, proxy)."
             )
-        # The answer to the first try may have been lost.
-        since = self.hook.service_time - CLOCK - timedelta(seconds=max(time.time() - (chunk.tried or 0), 0))
+        since = self.hook.service_time - CLOCK - timedelta(seconds=max(time.time() - began, 0))
         is_of_before = job.creation_time is not None and job.creation_time < since
         has_ended = job.verdict() is not Verdict.WAITING
-        if is_of_before or (has_ended and chunk.replayed < MOST_REPLAYED):
+        # Tried twice, it may be this attempt's own, of which the first answer was lost.
+        is_replayed = has_ended and chunk.tried is None and chunk.replayed < MOST_REPLAYED
+        if is_of_before or is_replayed:
             self._take_up(job, replace(chunk, replayed=chunk.replayed + (not is_of_before)))
             return
         self.pending.popleft()
         self.sent[job.job_id] = [item.key for item in chunk.items]
         self.jobs[job.job_id] = job
-        if not has_ended:
-            self.running.add(job.job_id)
+        self.running.add(job.job_id)
         self.log.info("%s is %s, with %s read sets", job, job.status, len(sources))
 
     def _take_up(self, job: ReadSetJob, chunk: Chunk) -> None:

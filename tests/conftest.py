@@ -43,7 +43,7 @@ from airflow_omics.triggers import OmicsReadSetJobTrigger
 if IS_AIRFLOW_2:
     import airflow.sensors.base
 
-pytest_plugins = ["airflow_omics.local.pytest_plugin", "fast_runs"]
+pytest_plugins = ["airflow_omics.local.pytest_plugin", "fast_runs", "tasks"]
 __all__ = ["pytest_runtest_makereport"]
 
 ROLE = "arn:aws:iam::123456789012:role/HealthOmics"
