@@ -232,6 +232,8 @@ class Attempt(Starter):
             filters.insert(0, {"status": "ACTIVATING"})
         try:
             self.store.look(wanted, found, filters)
+            if found and not any(found.values()) and not self.goal.do_jobs_vouch:
+                self.store.check_there()
         except OmicsCredentialsError:
             raise
         except OmicsRefusedError as error:

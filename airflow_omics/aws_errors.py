@@ -217,15 +217,16 @@ def _advice(error: ClientError, operation: str, action: str) -> str:
             f"The credentials of the Airflow connection need the IAM action {action} on this resource; "
             "check the policies of their user or role."
         )
-    arguments = "sequence_store_id"
-    if operation.startswith("Get"):
-        arguments = "sequence_store_id and job_id"
+    arguments, kind = "sequence_store_id", ""
+    if operation == "GetReadSetMetadata":
+        arguments = "sequence_store_id and read_set_ids"
+    elif operation.startswith("Get"):
+        arguments, kind = "sequence_store_id and job_id", ", that the job is of this kind"
     elif operation.startswith("Start"):
         sources = "sources" if "Import" in operation else "read_set_ids"
         role = "" if "Activation" in operation else ", role_arn" + (", destination" if "Export" in operation else "")
         arguments = f"sequence_store_id, {sources}{role}"
     if code == "ResourceNotFoundException":
-        kind = ", that the job is of this kind" if operation.startswith("Get") else ""
         return f"Check {arguments}{kind}, and that the connection's account and region are those of the sequence store."
     if code == "ValidationException":
         ids = ": both are text of 10 to 36 digits" if operation.startswith("Get") else ""

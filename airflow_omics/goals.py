@@ -198,7 +198,13 @@ class ActivationGoal(Goal):
         if verdict is Verdict.SUCCEEDED:
             return Finding(State.HOLDS, item.name, finished[-1] if finished else None)
         if verdict is Verdict.FAILED:
-            return Finding(State.MISSING, None, job_id, f"Read set {_what(read_set)}", is_hopeless=True)
+            return Finding(
+                State.MISSING,
+                None,
+                job_id,
+                f"Read set {_what(read_set)}, and will not become ACTIVE; correct read_set_ids",
+                is_hopeless=True,
+            )
         if read_set and read_set.status != ReadSetStatus.ARCHIVED:
             return Finding(State.UNDER_WAY, job_id=job_id)
         found = _by_jobs(told)
@@ -230,7 +236,7 @@ def _by_jobs(told: Sequence[Record]) -> Finding:
 
 def _what(read_set: ReadSet | None) -> str:
     if read_set is None:
-        return "is not found (or its sequence store is not)"
+        return "is not found"
     said = f" ({read_set.status_message})" if read_set.status_message else ""
     return f"is {read_set.status}{said}"
 

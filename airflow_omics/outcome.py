@@ -48,11 +48,8 @@ class Outcome:
         if accept_partial_failure and can_be_missing and self.read_set_ids:
             return None
         failed = [job for job in self.jobs if job.failed or job.unfinished]
-        where = (
-            self._attempt.hook.where
-            if failed
-            else f"Sequence store {self._attempt.sequence_store_id}, {self._attempt.hook.where}"
-        )
+        store = "" if failed else f"Sequence store {self._attempt.sequence_store_id}, "  # which a job would tell
+        where = store + self._attempt.hook.where
         error = OmicsReadSetJobFailedError(failed, where, self._others(), self.to_retry)
         error.push(context, self.summaries)
         if all(item.key in refused for item in self.missing):

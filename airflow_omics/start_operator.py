@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, SupportsIndex
 
@@ -136,7 +136,9 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         """
         attempt = self._begin(context, events.remembered("deadline", deadline))
         take_up(attempt, memory)
-        return self._go_on(attempt, context, (event,))
+        with self._telling_what_goes_on(attempt, context):
+            self._hear(attempt, event)
+        return self._go_on(attempt, context)
 
     def on_kill(self) -> None:
         """Start no more jobs: Airflow 3 calls this on SIGTERM, and lets the process go on until it kills it."""
@@ -144,21 +146,25 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             attempt.is_stopped = True
             self._tell_what_goes_on(attempt)
 
-    def _go_on(self, attempt: Attempt, context: Context, event: tuple[object] | None = None) -> list[Any]:
+    def _go_on(self, attempt: Attempt, context: Context) -> list[Any]:
         self._attempt = attempt
-        try:
-            if event is not None:
-                self._hear(attempt, *event)
+        with self._telling_what_goes_on(attempt, context):
             while not self._is_done(attempt):
                 if self.deferrable:
                     self._leave(attempt)
                 time.sleep(max(min(self.poll_interval, self._left(attempt)), 0))
+        return self._end(attempt, context)
+
+    @contextmanager
+    def _telling_what_goes_on(self, attempt: Attempt, context: Context) -> Iterator[None]:
+        """If an attempt does not come to its end, log its jobs and push what is known."""
+        try:
+            yield
         except (AirflowException, KeyboardInterrupt, SystemExit):
             self._tell_what_goes_on(attempt)
             with suppress(Exception):  # what interrupts is to be told
                 push_interrupted(attempt, context)
             raise
-        return self._end(attempt, context)
 
     def _hear(self, attempt: Attempt, event: object) -> None:
         """Take from the triggerer what it told; what is wrong with single jobs, this task finds out itself."""

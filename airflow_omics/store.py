@@ -118,3 +118,16 @@ class Store:
             except OmicsTransientError as error:
                 missed[read_set_id] = error
         return missed
+
+    def check_there(self) -> None:
+        """
+        Ask whether the store is there; AWS says of a read set alone whether it or the store is not found.
+
+        :raises OmicsNotFoundError: It is not.
+        """
+        try:
+            next(self.hook.list_read_sets(self.id), None)
+        except (OmicsCredentialsError, OmicsNotFoundError):
+            raise
+        except OmicsRefusedError as error:
+            self.log.warning("%s So nobody knows whether the sequence store is there.", error)

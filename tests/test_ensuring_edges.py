@@ -40,7 +40,9 @@ def test_what_cannot_become_active_fails_by_name(activation: Task, status: str |
     else:
         world.local.add_fault(operation="GetReadSetMetadata", response={"status": status}, path_contains=path)
     error = activation.fail([lost, good])
-    assert f"Read set is {status or 'not found (or its sequence store is not)'}: {lost}." in str(error)
+    assert f"Read set is {status or 'not found'}, and will not become ACTIVE; correct read_set_ids: {lost}." in str(
+        error
+    )
     assert error.to_retry == [lost]
     assert activation.ti.xcoms["read_set_ids"] == [good]
     with pytest.raises(OmicsReadSetJobFailedError):
@@ -261,7 +263,7 @@ def test_without_waiting_only_what_is_missing_is_told_as_such(world: World, defe
     good, lost = items_for(task, 2)
     world.omics.batch_delete_read_set(sequenceStoreId=world.store, ids=[lost])
     error = task.fail([good, lost], wait_for_completion=False)
-    assert str(error).startswith(f"Read set is not found (or its sequence store is not): {lost}.")
+    assert str(error).startswith(f"Read set is not found, and will not become ACTIVE; correct read_set_ids: {lost}.")
     assert error.jobs == ()
     assert error.to_retry == [lost]
 

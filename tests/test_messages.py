@@ -181,7 +181,7 @@ IN_AIRFLOWS_UI = {
     "denied to assume a role": "OmicsRefusedError: AccessDenied on AssumeRole for export job 1234567890 in sequence store 1000000001 (connection 'aws_default', endpoint http://127.0.",
     "key unknown": "OmicsCredentialsError: UnrecognizedClientException on GetReadSetExportJob for export job 1234567890 in sequence store 1000000001 (connection 'aws_defa",
     "no such job": "OmicsNotFoundError: ResourceNotFoundException on GetReadSetExportJob for export job 1234567890 in sequence store 1000000001 (connection 'aws_default',",
-    "no such store": "OmicsReadSetJobFailedError: Read set is not found (or its sequence store is not): 1000000002, 1000000003, 1000000004. Sequence store 9999999999, conne",
+    "no such store": "OmicsNotFoundError: ResourceNotFoundException on ListReadSets for sequence store 9999999999 (connection 'aws_default', endpoint http://127.0.0.1:4566)",
     "a proxy's page": "OmicsRefusedError: HTTP 403, not from AWS, on GetReadSetExportJob for export job 1234567890 in sequence store 1000000001 (connection 'aws_default', en",
     "no status": "OmicsResponseError: An answer that cannot be right: status is missing; the response has ['id', 'sequenceStoreId', 'destination', 'statusMessage', 'cre",
     "no XCom": "OmicsArgumentError: job_id is None (NoneType), expected text of 10 to 36 digits, such as '1234567890', or a list of at least one such id. An upstream ",
