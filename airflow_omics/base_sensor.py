@@ -107,12 +107,18 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
             began = first.timestamp()
         return 0.0 if began is None else max(time.time() - began, 0.0)
 
-    def execute_complete(self, context: Context, event: object = None, since: object = None, **_: object) -> Any:
+    def execute_complete(
+        self, context: Context, event: object = None, since: object = None, try_number: object = None, **_: object
+    ) -> Any:
         """
         Go on with what the trigger told, as after a look at AWS. What another version remembered is ignored.
 
         :param since: When the wait began, in seconds since the epoch.
+        :param try_number: The attempt that left.
         """
+        if events.is_of_another_attempt(try_number, context):
+            self.log.info("An earlier attempt had left its worker; beginning anew")
+            return self.execute(context)
         self._event = (event,)
         began = events.remembered("since", since)
         return self._defer(context, time.time() if began is None else min(began, time.time()))
@@ -168,7 +174,7 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
         return self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"since": since},
+            kwargs={"since": since, "try_number": context["ti"].try_number},
             timeout=timedelta(seconds=left),
         )
 

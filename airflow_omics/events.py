@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_omics.arguments import parse_moment
 from airflow_omics.bounds import LARGEST_ERROR, cut, shown
-from airflow_omics.compat import AirflowException
+from airflow_omics.compat import AirflowException, Context
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsCredentialsError,
@@ -145,3 +145,12 @@ def remembered(name: str, moment: object) -> float | None:
         raise OmicsEventError(
             f"What this task remembered while it was deferred cannot be right: {error} Airflow's retries begin anew."
         ) from error
+
+
+def is_of_another_attempt(try_number: object, context: Context) -> bool:
+    """
+    Tell whether it was another attempt that left its worker: Airflow 3.0 wakes a retry with what a failed one left.
+
+    :param try_number: That attempt's; None if an older version left.
+    """
+    return try_number is not None and try_number != context["ti"].try_number

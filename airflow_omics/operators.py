@@ -9,6 +9,7 @@ from airflow_omics.arguments import (
     check,
     check_ids,
     parse_destination,
+    parse_ids,
     parse_role,
     parse_sources,
 )
@@ -52,7 +53,7 @@ class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):
         return {"destination": destination, "roleArn": parse_role("role_arn", self.role_arn)}
 
     def _sources(self) -> list[Source]:
-        return self._by_id(self.read_set_ids)
+        return _by_id(self.read_set_ids, self.log)
 
 
 class OmicsStartReadSetActivationJobOperator(OmicsStartReadSetJobOperator):
@@ -72,7 +73,7 @@ class OmicsStartReadSetActivationJobOperator(OmicsStartReadSetJobOperator):
         self.read_set_ids = read_set_ids
 
     def _sources(self) -> list[Source]:
-        return self._by_id(self.read_set_ids)
+        return _by_id(self.read_set_ids, self.log)
 
 
 class OmicsStartReadSetImportJobOperator(OmicsStartReadSetJobOperator):
@@ -100,3 +101,11 @@ class OmicsStartReadSetImportJobOperator(OmicsStartReadSetJobOperator):
 
     def _sources(self) -> list[Source]:
         return list(parse_sources("sources", self.sources, can_be_empty=True))
+
+
+def _by_id(read_set_ids: object, log: Any) -> list[Source]:
+    ids = parse_ids("read_set_ids", read_set_ids, can_be_empty=True)
+    unique = dict.fromkeys(ids)
+    if len(unique) < len(ids):
+        log.info("%s of %s read sets were named before; each is taken once", len(ids) - len(unique), len(ids))
+    return [{"readSetId": each} for each in unique]

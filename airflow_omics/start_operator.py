@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_omics import events
-from airflow_omics.arguments import check_bool, check_id, parse_count, parse_id, parse_ids, parse_seconds, parse_token
+from airflow_omics.arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
 from airflow_omics.attempt import Attempt
 from airflow_omics.bounds import LONGEST_MESSAGE, some
 from airflow_omics.client_settings import check_client_of, check_no_secrets
@@ -126,14 +126,24 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         return self._go_on(attempt, context)
 
     def execute_complete(
-        self, context: Context, event: object = None, memory: object = None, deadline: object = None, **_: object
+        self,
+        context: Context,
+        event: object = None,
+        memory: object = None,
+        deadline: object = None,
+        try_number: object = None,
+        **_: object,
     ) -> list[Any]:
         """
         Go on after the triggerer woke the task. What another version remembered is ignored.
 
         :param memory: What :func:`airflow_omics.memory.remember` told.
         :param deadline: When the task times out, in seconds since the epoch.
+        :param try_number: The attempt that left.
         """
+        if events.is_of_another_attempt(try_number, context):
+            self.log.info("An earlier attempt had left its worker; beginning anew")
+            return self.execute(context)
         attempt = self._begin(context, events.remembered("deadline", deadline))
         take_up(attempt, memory)
         with self._telling_what_goes_on(attempt, context):
@@ -151,7 +161,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         with self._telling_what_goes_on(attempt, context):
             while not self._is_done(attempt):
                 if self.deferrable:
-                    self._leave(attempt)
+                    self._leave(attempt, context)
                 time.sleep(max(min(self.poll_interval, self._left(attempt)), 0))
         return self._end(attempt, context)
 
@@ -225,7 +235,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             f"{some(attempt.running, LONGEST_MESSAGE) or 'none'}; no more are started.{trouble}"
         )
 
-    def _leave(self, attempt: Attempt) -> NoReturn:
+    def _leave(self, attempt: Attempt, context: Context) -> NoReturn:
         """Leave the worker until a job is over, or until there is something else to look at."""
         check_no_secrets("botocore_config", self.botocore_config)
         job_ids = sorted(attempt.running - attempt.lost.keys())
@@ -251,7 +261,11 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"memory": remember(attempt), "deadline": attempt.deadline},
+            kwargs={
+                "memory": remember(attempt),
+                "deadline": attempt.deadline,
+                "try_number": context["ti"].try_number,
+            },
             # The trigger wakes the task at its deadline; this is for the case that no triggerer runs.
             timeout=None if left == math.inf else timedelta(seconds=max(left, 0) + NO_TRIGGERER),
         )
@@ -281,13 +295,6 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     def _parameters(self) -> dict[str, str]:
         """Return what Start takes beside store, sources and token."""
         return {}
-
-    def _by_id(self, read_set_ids: object) -> list[Source]:
-        ids = parse_ids("read_set_ids", read_set_ids, can_be_empty=True)
-        unique = dict.fromkeys(ids)
-        if len(unique) < len(ids):
-            self.log.info("%s of %s read sets were named before; each is taken once", len(ids) - len(unique), len(ids))
-        return [{"readSetId": each} for each in unique]
 
     def _sources(self) -> list[Source]:
         """Return what the task was given, in the form of AWS's Start operation; each once."""

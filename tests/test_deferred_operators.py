@@ -210,3 +210,18 @@ def test_a_killed_worker_leaves_every_read_set_to_exactly_one_job(world: World, 
     again.try_number = 2
     through_triggerer(started, again)
     assert processed(world, ACTIVATION) == dict.fromkeys(read_sets, 1)
+
+
+def test_a_retry_that_is_woken_as_the_attempt_that_failed_begins_anew(fast: World, ti: TaskInstance) -> None:
+    """As Airflow 3.0 does it."""
+    fast.local.fail_read_sets(fast.read_sets[:1], "Torn")
+    started = deferrable(fast, EXPORT, fast.read_sets)
+    fast.local.configure(job_seconds=1)
+    deferred = leave(started, ti)
+    fast.local.advance(1)
+    with pytest.raises(OmicsReadSetJobFailedError):
+        wake(started, deferred, ti)
+    fast.local.clear_faults()
+    ti.try_number = 2
+    assert len(through_triggerer(started, ti, deferred)) == 2
+    assert processed(fast, EXPORT) == dict.fromkeys(fast.read_sets, 1)

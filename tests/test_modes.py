@@ -11,6 +11,7 @@ import pytest
 from conftest import TaskInstance, World, first_event, wake
 from versions import AirflowRescheduleException, TaskDeferred
 
+from airflow_omics.exceptions import OmicsRequestError
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
 from airflow_omics.sensors import OmicsReadSetJobSensor
 
@@ -119,3 +120,16 @@ def bring(world: World, job_id: str, status: JobStatus) -> None:
         world.local.cancel_job(job_id)
     else:
         world.end(job_id, status)
+
+
+def test_a_retry_that_is_woken_as_the_attempt_that_failed_looks_anew(world: World, ti: TaskInstance) -> None:
+    """As Airflow 3.0 does it, with the event of then."""
+    sensor = world.sensor(ReadSetJobKind.EXPORT, world.start(ReadSetJobKind.EXPORT), deferrable=True)
+    with pytest.raises(TaskDeferred) as caught:
+        sensor.execute({"ti": ti})
+    event = {"status": "error", "error": "OmicsRequestError", "message": "No credentials"}
+    with pytest.raises(OmicsRequestError, match="No credentials"):
+        wake(sensor, caught.value, ti, event)
+    world.local.advance(10_000)
+    ti.try_number = 2
+    assert wake(sensor, caught.value, ti, event).xcom_value["status"] == "COMPLETED"
