@@ -256,8 +256,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             verify=self.verify,
             botocore_config=self.botocore_config,
         )
-        left = self._left(attempt)
-        self.log.info(LEAVING, "no limit" if left == math.inf else f"{left:.0f} s")
+        self.log.info(LEAVING, "no limit" if (left := self._left(attempt)) == math.inf else f"{left:.0f} s")
         self.defer(
             trigger=trigger,
             method_name="execute_complete",

@@ -132,4 +132,4 @@ def test_a_retry_that_is_woken_as_the_attempt_that_failed_looks_anew(world: Worl
         wake(sensor, caught.value, ti, event)
     world.local.advance(10_000)
     ti.try_number = 2
-    assert wake(sensor, caught.value, ti, event).xcom_value["status"] == "COMPLETED"
+    assert wake(sensor, caught.value, ti, event)["status"] == "COMPLETED"
