@@ -14,6 +14,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
+    ParamValidationError,
     SSLError,
 )
 from botocore.exceptions import (
@@ -165,6 +166,8 @@ def explain(error: BotoCoreError | ClientError | ResponseParserError, call: Call
             f"{said} A setting of the client cannot be right: check botocore_config, and of the Airflow connection "
             "config_kwargs and the credentials."
         )
+    if isinstance(error, ParamValidationError):
+        return OmicsArgumentError(f"{said} Nothing was sent: an argument cannot be right, or is newer than botocore.")
     if isinstance(error, CredentialRetrievalError | MetadataRetrievalError):
         return OmicsTransientError(
             f"{said} Credentials are looked for anew. If this goes on, check the Airflow connection, and the role that "

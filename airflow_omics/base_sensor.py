@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from abc import abstractmethod
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
@@ -21,6 +21,7 @@ from airflow_omics.compat import (
     AirflowSkipException,
     Context,
     conf,
+    first_reschedule,
 )
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.hooks import OmicsHook
@@ -103,7 +104,7 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
     def _seconds_in_other_processes(self, context: Context) -> float:
         """Return how long the task has waited before this process took it up; 0 in poke mode."""
         began = self._began
-        if began is None and self.reschedule and (first := _first_reschedule(context)):
+        if began is None and self.reschedule and (first := first_reschedule(context)):
             began = first.timestamp()
         return 0.0 if began is None else max(time.time() - began, 0.0)
 
@@ -191,17 +192,3 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
                 UserWarning,
                 stacklevel=5,  # this, two constructors, and Airflow's wrapper of each
             )
-
-
-def _first_reschedule(context: Context) -> datetime | None:
-    """Return when the task was first rescheduled, as Airflow reads it for its timeout; None if it never was."""
-    instance: Any = context["ti"]
-    if hasattr(instance, "get_first_reschedule_date"):
-        first = instance.get_first_reschedule_date(context)
-    else:  # can go when Airflow 3.0 is the oldest supported
-        from airflow.sensors.base import _orig_start_date  # type: ignore[attr-defined]  # noqa: PLC0415
-
-        keys = ("dag_id", "task_id", "run_id", "map_index")
-        arguments = {key: getattr(instance, key) for key in keys}
-        first = _orig_start_date(**arguments, try_number=instance.try_number)
-    return first.astimezone(UTC) if isinstance(first, datetime) else None

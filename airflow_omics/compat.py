@@ -6,7 +6,7 @@ What differs between versions of moto is in :mod:`airflow_omics.local.server`, w
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -126,3 +126,17 @@ def since_of(context: Context) -> datetime | None:
         if isinstance(moment := getattr(dag_run, name, None), datetime):
             return moment
     return None
+
+
+def first_reschedule(context: Context) -> datetime | None:
+    """Return when the task was first rescheduled, as Airflow reads it for its timeout; None if it never was."""
+    instance: Any = context["ti"]
+    if hasattr(instance, "get_first_reschedule_date"):
+        first = instance.get_first_reschedule_date(context)
+    else:  # can go when Airflow 3.0 is the oldest supported
+        from airflow.sensors.base import _orig_start_date  # type: ignore[attr-defined]  # noqa: PLC0415
+
+        keys = ("dag_id", "task_id", "run_id", "map_index")
+        arguments = {key: getattr(instance, key) for key in keys}
+        first = _orig_start_date(**arguments, try_number=instance.try_number)
+    return first.astimezone(UTC) if isinstance(first, datetime) else None

@@ -16,13 +16,14 @@ from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, some
 from airflow_omics.compat import AirflowFailException, Context, PokeReturnValue
 from airflow_omics.exceptions import (
     WAITED_OUT,
+    OmicsNotFoundError,
     OmicsReadSetJobSensorError,
     OmicsRequestError,
     OmicsTransientError,
 )
 from airflow_omics.jobs import UNKNOWN_STATUS, ReadSetJob, ReadSetJobKind, Verdict, describe
 from airflow_omics.polling import FEW, JobPoll
-from airflow_omics.read_set_poll import Answer, ReadSetPoll, is_waiting
+from airflow_omics.read_set_poll import NOT_FOUND, Answer, ReadSetPoll, is_waiting
 from airflow_omics.read_sets import ReadSet
 from airflow_omics.triggers import OmicsReadSetJobTrigger, OmicsReadSetTrigger
 from airflow_omics.values import is_list, is_mapped
@@ -176,6 +177,7 @@ class OmicsReadSetSensor(OmicsSensor):
         self.read_set_ids = read_set_ids
         self._looks = 0
         self._lost: dict[str, datetime] = {}
+        self._gone: dict[str, OmicsNotFoundError] = {}
         self._trouble: OmicsTransientError | None = None
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -184,19 +186,24 @@ class OmicsReadSetSensor(OmicsSensor):
         if not ids:
             self.log.info("read_set_ids is an empty list: there is nothing to wait for")
             return PokeReturnValue(is_done=True, xcom_value=[])
+        seconds = self._seconds_in_other_processes(context)
         if self._event:
             (event,), self._event = self._event, None
-            events.check(event)
-        seconds = self._seconds_in_other_processes(context)
+            try:
+                events.check(event)
+            except OmicsNotFoundError:  # which one, a look tells
+                seconds = max(seconds, NOT_FOUND.total_seconds())
         # A process of its own for every look counts by time.
         looks = int(seconds / self.poke_interval) if seconds and self.poke_interval else self._looks
         self._looks += 1
         poll = ReadSetPoll(self.hook, store, self.log, looks, self._lost, seconds)
+        self._gone = {}
         seen = self._look(poll, store, list(dict.fromkeys(ids)))
-        if failed := [each for each in seen.values() if each.verdict() is Verdict.FAILED]:
+        failed = [each for each in seen.values() if each.verdict() is Verdict.FAILED]
+        if failed or self._gone:
             if task_instance := context.get("ti"):
-                task_instance.xcom_push(key="failed_read_set_ids", value=[each.id for each in failed])
-            raise self._failed(store, failed)
+                task_instance.xcom_push(key="failed_read_set_ids", value=[*(each.id for each in failed), *self._gone])
+            raise self._failed(store, failed) if failed else next(iter(self._gone.values()))
         if any(read_set_id not in seen or is_waiting(seen[read_set_id]) for read_set_id in ids):
             return False
         result = [seen[read_set_id].summary() for read_set_id in ids]
@@ -215,6 +222,8 @@ class OmicsReadSetSensor(OmicsSensor):
         elif surely_open:
             self.log.info("%s of %s read sets are not ACTIVE yet", len(surely_open), len(ids))
         self._last_look = _waited_for(sequence_store_id, ids, seen)
+        if self._lost:
+            self._last_look += f"; not found: {some(self._lost, LONGEST_MESSAGE)}"
         if self._trouble:
             self._last_look = f"{self._trouble} So {self._last_look}"
         return seen
@@ -231,6 +240,8 @@ class OmicsReadSetSensor(OmicsSensor):
             elif isinstance(answer, OmicsTransientError):
                 missed[read_set_id] = answer
                 self.log.warning(WAITED_OUT, answer)
+            elif isinstance(answer, OmicsNotFoundError):
+                self._gone[read_set_id] = answer
             elif isinstance(answer, OmicsRequestError):
                 raise answer
             else:

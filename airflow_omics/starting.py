@@ -191,13 +191,19 @@ class Starter:
 
     def _refuse(self, error: OmicsRefusedError) -> None:
         """Note that a job is not to be; where no other would be either, all that are to come."""
-        cause = error.__cause__
-        is_for_all = isinstance(error, OmicsNotFoundError) or (isinstance(cause, ClientError) and is_denied(cause))
-        refused = list(self.pending) if is_for_all else [self.pending[0]]
+        refused = list(self.pending) if self._is_for_all(error) else [self.pending[0]]
         self.log.error("%s", error)
         for chunk in refused:
             self.pending.popleft()
             self.refused.update(dict.fromkeys((item.key for item in chunk.items), error))
+
+    def _is_for_all(self, error: OmicsRefusedError) -> bool:
+        if isinstance(error, OmicsNotFoundError):  # the store, or something that one job alone names
+            try:
+                self.store.check_there()
+            except OmicsNotFoundError:
+                return True
+        return isinstance(error.__cause__, ClientError) and is_denied(error.__cause__)
 
     def _token(self, chunk: Chunk) -> str:
         request = [self.sequence_store_id, self.kind.value, self.parameters, [item.source for item in chunk.items]]

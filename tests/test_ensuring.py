@@ -222,13 +222,14 @@ def test_a_job_that_a_token_finds_is_never_told_as_one_of_now(task: Task, status
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first", "the second"])
-def test_one_refused_job_keeps_no_other_from_its_work(export: Task, is_first: bool) -> None:
+@pytest.mark.parametrize("code", ["ValidationException", "ResourceNotFoundException"])
+def test_one_refused_job_keeps_no_other_from_its_work(export: Task, code: str, is_first: bool) -> None:
     world = export.world
     items = items_for(export, 250)
     if not is_first:
         world.local.add_fault(operation="StartReadSetExportJob", delay=0, times=1)
-    world.local.add_fault(operation="StartReadSetExportJob", error="ValidationException", times=1)
-    with pytest.raises(OmicsRefusedError, match="ValidationException"):
+    world.local.add_fault(operation="StartReadSetExportJob", error=code, times=1)
+    with pytest.raises(OmicsRefusedError, match=code):
         export.attempt(items)
     left = sorted(items)[:100] if is_first else sorted(items)[100:200]
     assert export.ti.xcoms["to_retry"] == left
@@ -252,7 +253,8 @@ def test_refused_and_failed_is_the_failure_of_the_operator(export: Task) -> None
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
 def test_what_is_refused_for_all_is_asked_for_once(export: Task, code: str) -> None:
     items = items_for(export, 450)
-    export.world.local.add_fault(operation="StartReadSetExportJob", error=code)
+    for operation in ("StartReadSetExportJob", "ListReadSets"):
+        export.world.local.add_fault(operation=operation, error=code)
     with pytest.raises(OmicsRefusedError):
         export.attempt(items)
     assert export.ti.xcoms["to_retry"] == items

@@ -64,6 +64,12 @@ def test_what_stays_archived_after_its_job_is_asked_for_during_5_minutes(world: 
 # --- arguments, and nothing to do
 
 
+def test_a_member_that_no_source_has(importing: Task) -> None:
+    (source,) = items_for(importing, 1)
+    with pytest.raises(OmicsArgumentError, match=r'(?s)sources\[0\]: "colour".*Nothing was sent'):
+        importing.attempt([source | {"colour": "blue"}])
+
+
 def test_two_equal_sources(fast: World) -> None:
     first, second = fast.sources[:2]
     with pytest.raises(OmicsArgumentError, match=r"sources\[0\] and sources\[2\] are the same source"):

@@ -311,3 +311,8 @@ def test_what_is_denied_from_the_beginning_is_asked_for_once(world: World) -> No
         with pytest.raises(OmicsRefusedError):
             hook.find_read_sets(world.store)
         assert world.local.call_counts()["ListReadSets"] == before + calls
+
+
+def test_what_botocore_does_not_send_is_a_wrong_argument(world: World) -> None:
+    with pytest.raises(OmicsArgumentError, match=r"(?s)createdAfter.*Nothing was sent"):
+        OmicsHook().find_read_sets(world.store, created_after=["yesterday"])

@@ -309,3 +309,11 @@ def test_an_export_to_a_bucket_that_is_not_there_fails(world: World) -> None:
     job_id = world.start(ReadSetJobKind.EXPORT, destination="s3://no-such-bucket/")
     world.local.advance(JOB_SECONDS)
     assert world.status(ReadSetJobKind.EXPORT, job_id) == "FAILED"
+
+
+@pytest.mark.parametrize("status", ["DELETED", "UPLOAD_FAILED", "PROCESSING_UPLOAD"])
+def test_only_what_is_archived_is_activated(world: World, status: str) -> None:
+    world.local.set_read_set_status(world.read_sets[:1], status)
+    job_id = world.start(ReadSetJobKind.ACTIVATION, world.read_sets[:1])
+    world.local.advance(JOB_SECONDS)
+    assert activation(world, job_id) == ("FAILED", [("FAILED", f"The read set is {status}, not ARCHIVED.")])

@@ -244,6 +244,7 @@ def test_one_that_is_not_found_fails_after_5_minutes(
     assert str(found.error).startswith("ResourceNotFoundException on GetReadSetMetadata")
     assert NOWHERE in str(found.error)
     assert str(found.error).endswith("It was not found for 5 minutes.")
+    assert ti.xcoms["failed_read_set_ids"] == [NOWHERE]
     assert any("It is asked for until it was not found for 5 minutes." in line for line in logs())
 
 
@@ -305,6 +306,11 @@ def test_a_timeout_says_what_is_waited_for(world: World, mode: str, soft_fail: b
     named = f"{archived} in sequence store {world.store}"
     what = f"1 of 3 read sets are not known to be ACTIVE: {named}" if many else f"read set {named} is ARCHIVED"
     assert str(found.error).startswith(f"Timed out after 0 s: {what} (")
+
+
+def test_a_timeout_says_what_is_not_found(world: World, mode: str) -> None:
+    found = end(sensor(world, NOWHERE, mode, timeout=0), TaskInstance(datetime.now(UTC) - timedelta(seconds=5)))
+    assert f"is not known to be ACTIVE; not found: {NOWHERE} (" in str(found.error)
 
 
 def test_soft_fail_skips_what_will_not_be_active(world: World, ti: TaskInstance, mode: str) -> None:

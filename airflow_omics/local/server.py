@@ -236,8 +236,7 @@ class LocalHealthOmics:
         _check_status(status)
         with self._app.lock:
             for read_set in self._read_sets(_listed("ids", ids)):
-                read_set.status = status
-                read_set.source = {**read_set.source, "statusMessage": message}
+                read_set.status, read_set.status_message = status, message
 
     def advance(self, seconds: float) -> None:
         """Move the service's clock forward, so that jobs get on without anybody waiting; before any job also back."""

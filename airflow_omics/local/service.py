@@ -198,7 +198,7 @@ def _read_set_members(store: SequenceStore, read_set: ReadSet) -> Members:
         "arn": read_set.arn,
         "sequenceStoreId": store.id,
         "status": read_set.status,
-        "statusMessage": source.get("statusMessage"),
+        "statusMessage": read_set.status_message,
         "fileType": source["sourceFileType"],
         "creationTime": read_set.creation_time,
         "creationType": "IMPORT",

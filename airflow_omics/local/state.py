@@ -64,6 +64,7 @@ class ReadSet:
     creation_time: datetime
     creation_job_id: str | None
     status: str = "ACTIVE"
+    status_message: str | None = None
     activated_by: Item | None = None
     """The item of the activation job that made it ACTIVATING last."""
 

@@ -63,6 +63,8 @@ class Worker:
         is_anothers = read_set.status == "ACTIVATING" and read_set.activated_by is not item
         if read_set.status == "ACTIVE" or is_anothers:
             return NEEDLESS
+        if read_set.status not in ("ARCHIVED", "ACTIVATING"):
+            raise ItemFailedError(f"The read set is {read_set.status}, not ARCHIVED.")
         read_set.status = "ACTIVE"
         return DONE
 
