@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, cut, some
-from airflow_omics.compat import AirflowException, AirflowFailException, Context
-from airflow_omics.jobs import ReadSetJob
+from airflow_omics._airflow import AirflowException, AirflowFailException, Context
+from airflow_omics._service.jobs import ReadSetJob
+from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, cut, some
 
 NAMED_WITH_MESSAGE = 5
 """How many failed read sets of one job an error shows with AWS's message; others are named by id, if there is room."""
@@ -30,7 +30,7 @@ class OmicsReadSetJobFailedError(AirflowException):
     """
     Read set jobs are over and did not succeed; from an operator, a retry starts what is missing.
 
-    Its text has at most :data:`airflow_omics.bounds.LARGEST_ERROR` characters, and says how much more there is in XCom.
+    Its text has at most 10,000 characters, and says how much more there is in XCom.
 
     :param jobs: The failed ones, of one sequence store; available as ``.jobs``.
     :param where: By which connection, and in which region or at which endpoint, in words.

@@ -10,15 +10,15 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from airflow_omics.arguments import parse_id
-from airflow_omics.aws_errors import Call, explain, explain_empty
-from airflow_omics.bounds import shown
-from airflow_omics.client import OmicsClientHook
+from airflow_omics._arguments import parse_id
+from airflow_omics._aws.client import OmicsClientHook
+from airflow_omics._aws.errors import Call, explain, explain_empty
+from airflow_omics._aws.masking import mask
+from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, describe
+from airflow_omics._service.limits import shown
+from airflow_omics._service.parsing import items
+from airflow_omics._service.read_sets import ReadSet
 from airflow_omics.exceptions import OmicsArgumentError, OmicsResponseError, OmicsThrottledError
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, describe
-from airflow_omics.masking import mask
-from airflow_omics.members import items
-from airflow_omics.read_sets import ReadSet
 
 MOST_PAGES = {**{f"{kind.value}Jobs": 100 for kind in ReadSetJobKind}, "readSets": 10_000}
 """Pages of 100 after which a List counts as endless; quotas keep few jobs running, and read sets may be a million."""
@@ -46,7 +46,7 @@ class OmicsHook(OmicsClientHook):
     ``inject_host_prefix`` in ``config`` or in the connection's ``config_kwargs`` has the last word.
 
     One process makes at most 4 requests a second that ask about jobs of a kind, and 4 that start them, or as many as
-    ``[omics] calls_per_second`` in Airflow's configuration says; see :mod:`airflow_omics.pace`.
+    ``[omics] calls_per_second`` in Airflow's configuration says; see :mod:`airflow_omics._aws.rate_limit`.
 
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own lookup is used.
     :param region_name: AWS region. If None, the connection's, else boto3's own lookup.

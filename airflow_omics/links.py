@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from airflow.providers.amazon.aws.links.base_aws import BASE_AWS_CONSOLE_LINK, BaseAwsLink
 
-from airflow_omics.compat import Context
+from airflow_omics._airflow import Context
 
 
 class OmicsLink(BaseAwsLink):

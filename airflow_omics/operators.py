@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_omics.arguments import (
+from airflow_omics._arguments import (
     check,
     check_ids,
     parse_destination,
@@ -13,14 +13,14 @@ from airflow_omics.arguments import (
     parse_role,
     parse_sources,
 )
-from airflow_omics.goals import Source
-from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics._service.jobs import ReadSetJobKind
+from airflow_omics._starting.base_operator import OmicsStartReadSetJobOperator
+from airflow_omics._starting.goals import Source
+from airflow_omics._values import is_mapped
 from airflow_omics.links import OmicsExportedObjectsLink, OmicsSequenceStoresLink
-from airflow_omics.start_operator import OmicsStartReadSetJobOperator
-from airflow_omics.values import is_mapped
 
 if TYPE_CHECKING:
-    from airflow_omics.values import Ids, Sources, Text
+    from airflow_omics._values import Ids, Sources, Text
 
 
 class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):

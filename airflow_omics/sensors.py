@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_omics import events
-from airflow_omics.arguments import check_bool, check_ids
-from airflow_omics.base_sensor import OmicsSensor
-from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, some
-from airflow_omics.compat import AirflowFailException, Context, PokeReturnValue
+from airflow_omics._airflow import AirflowFailException, Context, PokeReturnValue
+from airflow_omics._arguments import check_bool, check_ids
+from airflow_omics._service.jobs import UNKNOWN_STATUS, ReadSetJob, ReadSetJobKind, Verdict, describe
+from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, some
+from airflow_omics._service.read_sets import ReadSet
+from airflow_omics._values import is_list, is_mapped
+from airflow_omics._waiting import trigger_events
+from airflow_omics._waiting.base_sensor import OmicsSensor
+from airflow_omics._waiting.job_poll import FEW, JobPoll
+from airflow_omics._waiting.read_set_poll import NOT_FOUND, Answer, ReadSetPoll, is_waiting
 from airflow_omics.exceptions import (
     WAITED_OUT,
     OmicsNotFoundError,
@@ -21,15 +26,10 @@ from airflow_omics.exceptions import (
     OmicsRequestError,
     OmicsTransientError,
 )
-from airflow_omics.jobs import UNKNOWN_STATUS, ReadSetJob, ReadSetJobKind, Verdict, describe
-from airflow_omics.polling import FEW, JobPoll
-from airflow_omics.read_set_poll import NOT_FOUND, Answer, ReadSetPoll, is_waiting
-from airflow_omics.read_sets import ReadSet
 from airflow_omics.triggers import OmicsReadSetJobTrigger, OmicsReadSetTrigger
-from airflow_omics.values import is_list, is_mapped
 
 if TYPE_CHECKING:
-    from airflow_omics.values import Id, Ids
+    from airflow_omics._values import Id, Ids
 
 
 class OmicsReadSetJobSensor(OmicsSensor):
@@ -50,7 +50,7 @@ class OmicsReadSetJobSensor(OmicsSensor):
         may hold lists. A list that is empty when the task runs succeeds with ``[]``. (templated)
     :param accept_partial_failure: Let COMPLETED_WITH_FAILURES succeed; the summary still names the failures.
 
-    The other parameters are those of :class:`airflow_omics.base_sensor.OmicsSensor`.
+    The other parameters are those of :class:`airflow_omics._waiting.base_sensor.OmicsSensor`.
 
     :raises airflow_omics.exceptions.OmicsArgumentError: An argument cannot be right.
     :raises airflow_omics.exceptions.OmicsReadSetJobSensorError: A job did not succeed.
@@ -97,7 +97,7 @@ class OmicsReadSetJobSensor(OmicsSensor):
         if self._event is None:
             return {}
         (event,), self._event = self._event, None
-        return events.parse(event, self.kind, sequence_store_id, job_ids)
+        return trigger_events.parse(event, self.kind, sequence_store_id, job_ids)
 
     def _look(self, sequence_store_id: str, job_ids: list[str]) -> Mapping[str, ReadSetJob]:
         """
@@ -153,15 +153,15 @@ class OmicsReadSetSensor(OmicsSensor):
     waiting. The log says at the first and then at every tenth look that a read set is ARCHIVED, for this sensor
     activates none. An error of AWS's that passes by itself is logged and waited out; only ``timeout`` bounds it.
 
-    Returns, as XCom, what :meth:`airflow_omics.read_sets.ReadSet.summary` says: id, name, file type and the S3 URIs at
-    which the files can be read in place; for a list of ids the list of these in the same order. Before it fails, the
-    ids of the failed read sets are pushed under ``failed_read_set_ids``.
+    Returns, as XCom, ``read_set_id``, ``sequence_store_id``, ``status``, ``name``, ``file_type`` and ``uris``, the S3
+    URIs at which the files can be read in place; for a list of ids the list of these in the same order. Before it
+    fails, the ids of the failed read sets are pushed under ``failed_read_set_ids``.
 
     :param sequence_store_id: The sequence store of the read sets: 10 to 36 digits. (templated)
     :param read_set_ids: The read set: 10 to 36 digits; or a list of read sets, which may hold lists. A list that is
         empty when the task runs succeeds with ``[]``. (templated)
 
-    The other parameters are those of :class:`airflow_omics.base_sensor.OmicsSensor`.
+    The other parameters are those of :class:`airflow_omics._waiting.base_sensor.OmicsSensor`.
 
     :raises airflow_omics.exceptions.OmicsArgumentError: An argument cannot be right.
     :raises airflow.exceptions.AirflowFailException: A read set will not become ACTIVE.
@@ -190,7 +190,7 @@ class OmicsReadSetSensor(OmicsSensor):
         if self._event:
             (event,), self._event = self._event, None
             try:
-                events.check(event)
+                trigger_events.check(event)
             except OmicsNotFoundError:  # which one, a look tells
                 seconds = max(seconds, NOT_FOUND.total_seconds())
         # A process of its own for every look counts by time.

@@ -23,23 +23,23 @@ AS_IT_IS = "the code as it is"
 BREAKAGES: dict[str, list[tuple[str, str, str]]] = {
     AS_IT_IS: [],
     "the generation left out": [
-        ("compat", "return min(max(first, 1), int(task_instance.try_number))", "return 1"),
+        ("_airflow", "return min(max(first, 1), int(task_instance.try_number))", "return 1"),
     ],
     "the token trusted": [
-        ("starting", "if is_of_before or job.verdict() is not Verdict.WAITING:", "if False:"),
+        ("_starting/starter", "if is_of_before or is_replayed:", "if False:"),
     ],
     "DELETED ignored": [
         (
-            "goals",
+            "_starting/goals",
             "if record.read_set_id not in read_sets or (read_set and read_set.status in KEPT):",
             'if read_set is None or read_set.status in (*KEPT, "DELETED"):',
         ),
     ],
     "fewer items taken for finished": [
         (
-            "attempt",
-            "        finding = self.goal.find(item, told, self._read_sets)\n",
-            """        finding = self.goal.find(item, told, self._read_sets)
+            "_starting/attempt",
+            "        finding = self.goal.find(item, told, read_sets)\n",
+            """        finding = self.goal.find(item, told, read_sets)
         for job_id, keys in self.sent.items():
             if item.key in keys and not told and (sent := self.jobs.get(job_id)) and sent.status == "COMPLETED":
                 return Finding(State.HOLDS, item.name, job_id)
@@ -47,11 +47,11 @@ BREAKAGES: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "a stranger's item told": [
-        ("outcome", "told = job.about(keys)", "told = job"),
+        ("_starting/outcome", "told = job.about(keys)", "told = job"),
     ],
     "a second Start after a kill": [
-        ("attempt", "if self.items and not self.is_first and not self.has_looked_for_jobs:", "if False:"),
-        ("starting", "json.dumps([*self.identity,", "json.dumps([time.time(), *self.identity,"),
+        ("_starting/attempt", "if self.items and not self.is_first and not self.has_looked_for_jobs:", "if False:"),
+        ("_starting/starter", "json.dumps([*self.identity,", "json.dumps([time.time(), *self.identity,"),
     ],
 }
 """What is changed, by module: the text, which is there once, and what stands there then."""

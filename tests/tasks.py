@@ -12,7 +12,7 @@ import pytest
 from conftest import BUCKET, TaskInstance, World, through_triggerer
 from starting import operator
 
-from airflow_omics.compat import AirflowFailException
+from airflow_omics._airflow import AirflowFailException
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
 

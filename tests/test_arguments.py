@@ -14,8 +14,8 @@ from jinja2 import Undefined
 from starting import DESTINATION, OPERATORS
 from versions import DAG, dag, task, task_group
 
-from airflow_omics.arguments import check, parse_ids, parse_seconds, parse_sources, parse_token
-from airflow_omics.compat import AirflowFailException
+from airflow_omics._airflow import AirflowFailException
+from airflow_omics._arguments import check, parse_ids, parse_seconds, parse_sources, parse_token
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.jobs import ReadSetJobKind
 

@@ -22,7 +22,7 @@ from starting import operator
 from test_arguments import ID
 from versions import TaskDeferred
 
-from airflow_omics.client_settings import check_config, check_no_secrets, check_verify
+from airflow_omics._aws.settings import check_config, check_no_secrets, check_verify
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.jobs import ReadSetJobKind
 
@@ -224,7 +224,7 @@ def test_a_configuration_without_passwords_is_kept() -> None:
 
 
 def test_the_checks_need_no_boto3() -> None:
-    code = "import sys, airflow_omics.client_settings; assert not {'boto3', 'botocore'} & sys.modules.keys()"
+    code = "import sys, airflow_omics._aws.settings; assert not {'boto3', 'botocore'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from airflow_omics.aws_errors import (
+from airflow_omics._aws.errors import (
     Call,
     are_credentials_expired,
     explain,
@@ -26,7 +26,7 @@ from airflow_omics.aws_errors import (
     is_throttling,
     is_transient,
 )
-from airflow_omics.bounds import LONGEST_MESSAGE
+from airflow_omics._service.limits import LONGEST_MESSAGE
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsCredentialsError,

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import WaiterError
 from conftest import JOB_SECONDS, World
 
-from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 
 AWS = Path(__file__).parent.parent / ".venv-awscli" / "bin" / "aws"
 

@@ -15,7 +15,7 @@ from conftest import ONE_TRY, PATIENCE, TaskInstance, World, first_event, throug
 from starting import operator, processed
 from versions import TaskDeferred
 
-from airflow_omics.compat import AirflowException
+from airflow_omics._airflow import AirflowException
 from airflow_omics.exceptions import OmicsEventError, OmicsReadSetJobFailedError, OmicsRefusedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.operators import OmicsStartReadSetJobOperator

@@ -13,7 +13,7 @@ from starting import DESTINATION, operator
 from tasks import ACTIVATION, EXPORT, IMPORT, Task, calls, items_for, job_items, later, name_of, statuses
 from versions import TaskDeferred
 
-from airflow_omics.compat import AirflowException
+from airflow_omics._airflow import AirflowException
 from airflow_omics.exceptions import OmicsArgumentError, OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from conftest import TaskInstance
 
-from airflow_omics.bounds import LARGEST_ERROR, LONGEST_TEXT, MOST_READ_SETS
+from airflow_omics._service.job_items import FAILED, FINISHED, JobItem
+from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
-from airflow_omics.job_items import FAILED, FINISHED, JobItem
 from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
 
 

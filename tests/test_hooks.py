@@ -16,10 +16,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from conftest import ONE_TRY, TaskInstance, World
 
+from airflow_omics._aws.rate_limit import _Turns
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import PAGE_TRIES, OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
-from airflow_omics.pace import _Turns
 
 STORE, JOB = "1234567890", "2345678901"
 

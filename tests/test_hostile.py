@@ -17,8 +17,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starting import DESTINATION, OPERATORS, operator
 
-from airflow_omics import arguments, events
-from airflow_omics.bounds import LARGEST_ERROR, LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
+from airflow_omics import _arguments
+from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
+from airflow_omics._waiting import trigger_events
+from airflow_omics._waiting.read_set_poll import FEW_READ_SETS
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsEventError,
@@ -27,8 +30,6 @@ from airflow_omics.exceptions import (
     OmicsTransientError,
 )
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
-from airflow_omics.read_set_poll import FEW_READ_SETS
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
@@ -50,7 +51,7 @@ GET = {
     "sources": [ITEM],
 }
 JOB = ReadSetJob.from_response(EXPORT, {**GET, "creationTime": None, "completionTime": None}, sequence_store_id=ID)
-EVENT = events.over([JOB])
+EVENT = trigger_events.over([JOB])
 
 
 def nested(depth: int) -> Any:
@@ -95,27 +96,27 @@ def only(*allowed: type[BaseException], naming: str = "") -> Iterator[None]:
 # --- arguments
 
 PARSERS: list[Callable[[str, Any], Any]] = [
-    arguments.parse_id,
-    arguments.parse_ids,
-    arguments.parse_destination,
-    arguments.parse_role,
-    arguments.parse_sources,
-    arguments.parse_seconds,
-    arguments.parse_moment,
+    _arguments.parse_id,
+    _arguments.parse_ids,
+    _arguments.parse_destination,
+    _arguments.parse_role,
+    _arguments.parse_sources,
+    _arguments.parse_seconds,
+    _arguments.parse_moment,
 ]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(PARSERS), hostile | st.lists(changed(SOURCE, hostile), max_size=2))
-@example(arguments.parse_destination, "s3://bucket/\ud800/")
-@example(arguments.parse_role, "arn:a\nws:iam::123456789012:role/x")
-@example(arguments.parse_sources, [{**SOURCE, 5: "x"}])
+@example(_arguments.parse_destination, "s3://bucket/\ud800/")
+@example(_arguments.parse_role, "arn:a\nws:iam::123456789012:role/x")
+@example(_arguments.parse_sources, [{**SOURCE, 5: "x"}])
 def test_what_an_argument_renders_to(parse: Callable[[str, Any], Any], value: Any) -> None:
     with only(OmicsArgumentError, naming="argument"):
         parsed = parse("argument", value)
         assert json.dumps(parsed, allow_nan=False)
-        assert parse is arguments.parse_sources or quote(str(parsed))
-        assert not isinstance(parsed, float) or 0 <= parsed <= arguments.LONGEST_WAIT + time.time()
+        assert parse is _arguments.parse_sources or quote(str(parsed))
+        assert not isinstance(parsed, float) or 0 <= parsed <= _arguments.LONGEST_WAIT + time.time()
 
 
 @pytest.mark.parametrize(
@@ -126,12 +127,12 @@ def test_what_python_cannot_write(world: World, value: Any) -> None:
         with pytest.raises(OmicsArgumentError, match="argument"):
             parse("argument", value)
         with pytest.raises(OmicsArgumentError, match="argument"):
-            arguments.check(parse, "argument", value)
+            _arguments.check(parse, "argument", value)
     with pytest.raises(OmicsArgumentError, match="'tags'"):
-        arguments.parse_sources("argument", [{**SOURCE, "tags": value}])
+        _arguments.parse_sources("argument", [{**SOURCE, "tags": value}])
     for event in (value, {**EVENT, "jobs": value}, {**EVENT, "jobs": [value]}, {"status": value}):
         with pytest.raises(OmicsEventError):
-            events.parse(event, EXPORT, ID, [OTHER])
+            trigger_events.parse(event, EXPORT, ID, [OTHER])
     for name in ("kind", "job_ids", "botocore_config", "aws_conn_id", "wake_at"):
         trigger = OmicsReadSetJobTrigger(**{"kind": "export", "sequence_store_id": ID, "job_ids": [ID], name: value})
         assert asyncio.run(first_event(trigger, seconds=20))["error"] == "OmicsArgumentError"
@@ -187,7 +188,9 @@ def test_what_is_rendered_starts_nothing_else(world: World, name: str, value: An
     setattr(task, name, value)
     with only(OmicsArgumentError, OmicsRequestError):
         started = task.execute({"ti": TaskInstance()})
-        assert len(started) == 1 or (name == "read_set_ids" and not arguments.parse_ids(name, value, can_be_empty=True))
+        assert len(started) == 1 or (
+            name == "read_set_ids" and not _arguments.parse_ids(name, value, can_be_empty=True)
+        )
 
 
 # --- answers of AWS
@@ -249,7 +252,7 @@ def test_an_answer_to_a_start(world: World, hook: OmicsHook, body: str) -> None:
     answer(world, "StartReadSetActivationJob", body)
     with only(OmicsTransientError, OmicsResponseError, naming="StartReadSetActivationJob"):
         job = hook.start_read_set_job(ACTIVATION, ID, [{"readSetId": ID}])
-        assert job.job_id == arguments.parse_id("id", json.loads(body)["id"])
+        assert job.job_id == _arguments.parse_id("id", json.loads(body)["id"])
 
 
 @over_http

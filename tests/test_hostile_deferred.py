@@ -31,9 +31,9 @@ from test_hostile import (
 )
 from versions import TaskDeferred
 
-from airflow_omics import events
-from airflow_omics.arguments import LONGEST_WAIT
-from airflow_omics.compat import AirflowException
+from airflow_omics._airflow import AirflowException
+from airflow_omics._arguments import LONGEST_WAIT
+from airflow_omics._waiting import trigger_events
 from airflow_omics.exceptions import OmicsEventError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.triggers import OmicsReadSetJobTrigger
@@ -50,7 +50,7 @@ from airflow_omics.triggers import OmicsReadSetJobTrigger
 @example({**EVENT, "jobs": [{**JOB.summary(), "completion_time": "0001-01-01T00:00:00+14:00"}]})
 def test_an_event_that_is_edited(event: Any) -> None:
     with only(AirflowException):
-        told = events.parse(event, EXPORT, ID, [OTHER])
+        told = trigger_events.parse(event, EXPORT, ID, [OTHER])
         assert told.keys() <= {OTHER}
         assert not told or (event["jobs"][0]["status"], len(event["jobs"])) == (told[OTHER].status, 1)
         json.dumps([job.summary() for job in told.values()], ensure_ascii=False).encode()
@@ -67,9 +67,9 @@ def test_a_trigger_that_is_edited(world: World, data: st.DataObject) -> None:
     trigger = OmicsReadSetJobTrigger(**data.draw(changed(good, hostile) | shapes.map(lambda new: {**good, **new})))
     asyncio.run(trigger.on_kill())
     event = asyncio.run(first_event(trigger, seconds=20))
-    assert len(json.dumps(event)) <= events.LARGEST
+    assert len(json.dumps(event)) <= trigger_events.LARGEST
     with only(AirflowException):
-        assert {status.status for status in events.parse(event, EXPORT, world.store, [job_id]).values()} <= {
+        assert {status.status for status in trigger_events.parse(event, EXPORT, world.store, [job_id]).values()} <= {
             "COMPLETED"
         }
 

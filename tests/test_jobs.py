@@ -10,8 +10,8 @@ from conftest import FAULTS_THAT_PASS, ONE_TRY, TaskInstance, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_omics._service.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
-from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 
 STORE, JOB = "1234567890", "2345678901"
 SUCCESS = {JobStatus.COMPLETED}

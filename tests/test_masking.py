@@ -19,10 +19,10 @@ from conftest import ONE_TRY, TaskInstance, World, connection, first_event
 from moto.sts.models import sts_backends
 from secret_search import SECRET, secrets_in
 
+from airflow_omics._aws.masking import MASK, mask
+from airflow_omics._waiting.shared_poll import Source
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
-from airflow_omics.masking import MASK, mask
-from airflow_omics.shared_poll import Source
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 EXPORT, JOB = ReadSetJobKind.EXPORT, "2345678901"

@@ -14,7 +14,7 @@ from conftest import ONE_TRY, PATIENCE, TaskInstance, World
 from starting import operator, processed, run
 from ways import calls, until
 
-from airflow_omics.compat import AirflowException
+from airflow_omics._airflow import AirflowException
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.operators import OmicsStartReadSetJobOperator

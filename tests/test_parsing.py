@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_omics.bounds import LONGEST_TEXT, MOST_READ_SETS
-from airflow_omics.job_items import FAILED, JobItem
-from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict, describe
+from airflow_omics._service.job_items import FAILED, JobItem
+from airflow_omics._service.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict, describe
+from airflow_omics._service.limits import LONGEST_TEXT, MOST_READ_SETS
 
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
 STORE, JOB = "1234567890", "2345678901"

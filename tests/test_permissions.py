@@ -13,9 +13,9 @@ from starting import operator
 from test_readme import README
 from versions import TaskDeferred
 
+from airflow_omics._waiting.read_set_poll import FEW_READ_SETS
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.wire import service_model
-from airflow_omics.read_set_poll import FEW_READ_SETS
 
 (POLICY,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
 ALLOWED = {

@@ -16,8 +16,8 @@ from versions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSk
 from waiting import run, threads, until
 from ways import End
 
-from airflow_omics import events
-from airflow_omics.compat import AirflowException, AirflowFailException
+from airflow_omics._airflow import AirflowException, AirflowFailException
+from airflow_omics._waiting import trigger_events
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsCredentialsError,
@@ -356,7 +356,7 @@ def test_an_event_that_cannot_be_right(world: World, ti: TaskInstance, event: An
         sensor(world, world.read_sets, "deferrable").execute_complete(context(ti), event)
 
 
-@pytest.mark.parametrize("event", [events.look(), events.due()], ids=str)
+@pytest.mark.parametrize("event", [trigger_events.look(), trigger_events.due()], ids=str)
 def test_a_woken_task_looks_itself(world: World, ti: TaskInstance, event: Any) -> None:
     found = sensor(world, world.read_sets, "deferrable").execute_complete(context(ti), event)
     assert [each["read_set_id"] for each in found] == world.read_sets
@@ -384,4 +384,4 @@ def test_a_trigger_tells_of_a_wrong_argument() -> None:
     event = asyncio.run(event_of(OmicsReadSetTrigger(sequence_store_id="1", read_set_ids=["1234567890"])))
     assert (event["status"], event["error"]) == ("error", "OmicsArgumentError")
     with pytest.raises(AirflowException):
-        events.check(event)
+        trigger_events.check(event)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from versions import IS_AIRFLOW_2
 
-from airflow_omics.bounds import LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
+from airflow_omics._service.limits import LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
 
 README = (Path(__file__).parent.parent / "README.md").read_text()

@@ -11,7 +11,7 @@ from conftest import FAULTS_THAT_PASS, JOB_SECONDS, ONE_TRY, TaskInstance, World
 from test_sensors import is_waiting, run
 from versions import TaskDeferred
 
-from airflow_omics.compat import AirflowFailException
+from airflow_omics._airflow import AirflowFailException
 from airflow_omics.exceptions import OmicsRefusedError, OmicsRequestError, OmicsResponseError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics

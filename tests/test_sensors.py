@@ -12,7 +12,7 @@ import pytest
 from conftest import BUCKET, JOB_SECONDS, ONE_TRY, TaskInstance, World
 from versions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
 
-from airflow_omics.compat import AirflowFailException
+from airflow_omics._airflow import AirflowFailException
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsReadSetJobFailedError,

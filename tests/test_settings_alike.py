@@ -11,7 +11,7 @@ from conftest import ROLE, World, connection, first_event
 from servers import Sts, serve
 from waiting import EXPORT, give_up, run, the_poll, trigger, until
 
-from airflow_omics.client import OmicsClientHook
+from airflow_omics._aws.client import OmicsClientHook
 from airflow_omics.hooks import OmicsHook
 
 CA = pytest.importorskip("certifi").where()

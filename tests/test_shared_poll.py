@@ -13,8 +13,8 @@ import pytest
 from conftest import ONE_TRY, PATIENCE, World
 from waiting import EXPORT, gets, run, until
 
+from airflow_omics._waiting.shared_poll import FEW, LONGEST_GATHERING, SharedPoll, Source, Wait
 from airflow_omics.exceptions import OmicsTransientError
-from airflow_omics.shared_poll import FEW, LONGEST_GATHERING, SharedPoll, Source, Wait
 
 SOURCE = Source(EXPORT, "1234567890", "aws_default", None, None, "{}")
 

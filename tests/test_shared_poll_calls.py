@@ -11,7 +11,7 @@ from typing import Any
 from conftest import JOB_SECONDS, World, first_event
 from waiting import EXPORT, asked, gets, give_up, ids, run, the_poll, threads, trigger, until
 
-from airflow_omics.shared_poll import FEW, ROUNDS_LOST, SharedPoll
+from airflow_omics._waiting.shared_poll import FEW, ROUNDS_LOST, SharedPoll
 
 
 def test_the_next_round_is_due_within_the_interval(world: World) -> None:
@@ -85,7 +85,7 @@ def test_what_a_poll_logs_goes_to_no_tasks_log(world: World) -> None:
 
     jobs = [world.job(EXPORT, "COMPLETED") for _ in range(6)]
     world.local.add_fault(operation="ListReadSetExportJobs", error="AccessDeniedException")
-    log, handler = logging.getLogger("airflow_omics.shared_poll"), Handler()
+    log, handler = logging.getLogger("airflow_omics._waiting.shared_poll"), Handler()
     log.addHandler(handler)
     try:
         run(as_a_task())

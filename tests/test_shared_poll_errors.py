@@ -12,8 +12,8 @@ import pytest
 from conftest import ONE_TRY, World, first_event
 from waiting import EXPORT, asked, give_up, ids, run, trigger, until
 
-from airflow_omics import events
-from airflow_omics.compat import AirflowException, AirflowFailException
+from airflow_omics._airflow import AirflowException, AirflowFailException
+from airflow_omics._waiting import trigger_events
 from airflow_omics.exceptions import OmicsRefusedError
 
 
@@ -104,7 +104,7 @@ def test_a_refusal_ends_only_the_waits_concerned(world: World) -> None:
     assert [ids(first), ids(last)] == [[good[0]], [good[2]]]
     for event in (refused, too):
         with pytest.raises(OmicsRefusedError, match="GetReadSetExportJob for export job 9999999999"):
-            events.parse(event, EXPORT, world.store, [bad, good[1]])
+            trigger_events.parse(event, EXPORT, world.store, [bad, good[1]])
 
 
 def test_expired_credentials_are_taken_up_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_a_connection_that_makes_no_client_ends_the_wait(
         r"A round of Source\(.*aws_conn_id='no_region'.*\) failed; the next comes\.", lost[0].getMessage()
     )
     with pytest.raises(AirflowException) as caught:
-        events.parse(event, EXPORT, world.store, [])
+        trigger_events.parse(event, EXPORT, world.store, [])
     assert not isinstance(caught.value, AirflowFailException)  # Airflow's retries decide, as in the other modes
 
 

@@ -16,13 +16,13 @@ from conftest import JOB_SECONDS, ONE_TRY, PATIENCE, TaskInstance, World, first_
 from versions import AirflowSensorTimeout, TaskDeferred
 from waiting import EXPORT, asked, ids, run, trigger, until
 
-from airflow_omics import events
-from airflow_omics.compat import AirflowException, AirflowFailException
+from airflow_omics._airflow import AirflowException, AirflowFailException
+from airflow_omics._waiting import trigger_events
+from airflow_omics._waiting.shared_poll import Wait
 from airflow_omics.exceptions import OmicsEventError
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.sensors import OmicsReadSetExportJobSensor
-from airflow_omics.shared_poll import Wait
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 # --- one trigger
@@ -92,7 +92,7 @@ def test_arguments_that_cannot_be_right_are_told(world: World, wrong: dict[str, 
     assert (event["status"], event["error"]) == ("error", "OmicsArgumentError")
     assert named in event["message"]
     with pytest.raises(AirflowFailException):
-        events.parse(event, EXPORT, world.store, ["1234567890"])
+        trigger_events.parse(event, EXPORT, world.store, ["1234567890"])
 
 
 def test_a_trigger_is_made_again_by_another_version(world: World) -> None:

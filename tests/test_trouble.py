@@ -18,7 +18,7 @@ from servers import Machine, Proxy, Sts, serve, sts_error
 from versions import IS_AIRFLOW_2
 from ways import EXPORT, WAYS, calls, end_of, task_of, until, wait
 
-from airflow_omics.compat import AirflowException, AirflowFailException, AirflowSensorTimeout
+from airflow_omics._airflow import AirflowException, AirflowFailException, AirflowSensorTimeout
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError, OmicsRequestError
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from conftest import PATIENCE, World
 
+from airflow_omics._waiting.shared_poll import SharedPoll
 from airflow_omics.jobs import ReadSetJobKind
-from airflow_omics.shared_poll import SharedPoll
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 EXPORT = ReadSetJobKind.EXPORT
@@ -63,7 +63,7 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         handler = logging.Handler(logging.ERROR)
         handler.emit = errors.append  # type: ignore[method-assign, assignment]
-        log = logging.getLogger("airflow_omics.shared_poll")
+        log = logging.getLogger("airflow_omics._waiting.shared_poll")
         log.addHandler(handler)
         try:
             async with asyncio.timeout(2 * PATIENCE):

@@ -17,7 +17,7 @@ from real_airflow import COMPONENTS, RealAirflow
 from scene import DAG, EXPORT, IN_ALL_MODES, WAITS, Outcome, Scene
 from servers import AwaySts, Proxy
 
-from airflow_omics.aws_errors import TRANSIENT_CODES
+from airflow_omics._aws.errors import TRANSIENT_CODES
 from airflow_omics.local import LocalHealthOmics
 from airflow_omics.local.wire import error_codes
 

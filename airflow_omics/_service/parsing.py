@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_omics.bounds import LONGEST_MESSAGE, LONGEST_TEXT, cut, shown, storable
+from airflow_omics._service.limits import LONGEST_MESSAGE, LONGEST_TEXT, cut, shown, storable
 
 ID = re.compile(r"[0-9]{10,36}")
 """Ids of sequence stores, read sets and jobs (service model: ``SequenceStoreId``, ``ReadSetId``, ``ExportJobId``)."""
@@ -15,7 +15,7 @@ ID = re.compile(r"[0-9]{10,36}")
 
 def text(structure: Mapping[str, Any], member: str) -> str | None:
     """
-    Return a text of at most :data:`airflow_omics.bounds.LONGEST_TEXT`, or None where it is missing.
+    Return a text of at most :data:`airflow_omics._service.limits.LONGEST_TEXT`, or None where it is missing.
 
     :raises ValueError: It is something else; so it is with the functions below.
     """

@@ -12,8 +12,8 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_omics.aws_errors import is_throttling
-from airflow_omics.compat import conf
+from airflow_omics._airflow import conf
+from airflow_omics._aws.errors import is_throttling
 from airflow_omics.exceptions import OmicsArgumentError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_omics.jobs import Verdict
-from airflow_omics.members import check_asked, identifier, message, text
+from airflow_omics._service.jobs import Verdict
+from airflow_omics._service.parsing import check_asked, identifier, message, text
 
 
 class ReadSetStatus(StrEnum):

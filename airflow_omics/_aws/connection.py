@@ -17,11 +17,11 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from airflow_omics.bounds import cut
-from airflow_omics.client_settings import check_config, check_connection, check_verify
-from airflow_omics.compat import AirflowNotFoundException, connection_trouble
+from airflow_omics._airflow import AirflowNotFoundException, connection_trouble
+from airflow_omics._aws.masking import MASK, mask, masked
+from airflow_omics._aws.settings import check_config, check_connection, check_verify
+from airflow_omics._service.limits import cut
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError, OmicsTransientError
-from airflow_omics.masking import MASK, mask, masked
 
 if TYPE_CHECKING:
     from mypy_boto3_omics import OmicsClient  # noqa: F401 - in a base class's name

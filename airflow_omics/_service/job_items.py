@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_omics.bounds import shown
-from airflow_omics.members import message, text
+from airflow_omics._service.limits import shown
+from airflow_omics._service.parsing import message, text
 
 FINISHED, FAILED = "FINISHED", "FAILED"
 """The two statuses of a job's item that are its last."""

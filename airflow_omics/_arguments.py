@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from airflow_omics.bounds import shown
+from airflow_omics._service.job_items import ItemKey, item_key
+from airflow_omics._service.limits import shown
+from airflow_omics._service.parsing import ID
+from airflow_omics._values import has_templates, holds, is_rendered_later, number, places, whole, wrong
 from airflow_omics.exceptions import OmicsArgumentError
-from airflow_omics.job_items import ItemKey, item_key
-from airflow_omics.members import ID
-from airflow_omics.values import has_templates, holds, is_rendered_later, number, places, whole, wrong
 
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _KEY = r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1024}"

@@ -9,15 +9,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from airflow_omics.attempt import Attempt
-from airflow_omics.bounds import shown
+from airflow_omics._service.job_items import ItemKey, JobItem
+from airflow_omics._service.jobs import ReadSetJob
+from airflow_omics._service.limits import shown
+from airflow_omics._service.parsing import ID, iso_time, items, message, text, texts
+from airflow_omics._starting.attempt import Attempt
+from airflow_omics._starting.goals import Item
+from airflow_omics._starting.starter import Chunk
+from airflow_omics._values import number
 from airflow_omics.exceptions import OmicsEventError, OmicsRefusedError
-from airflow_omics.goals import Item
-from airflow_omics.job_items import ItemKey, JobItem
-from airflow_omics.jobs import ReadSetJob
-from airflow_omics.members import ID, iso_time, items, message, text, texts
-from airflow_omics.starting import Chunk
-from airflow_omics.values import number
 
 
 def remember(attempt: Attempt) -> dict[str, Any]:

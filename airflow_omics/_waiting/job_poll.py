@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_omics.compat import conf
+from airflow_omics._airflow import conf
+from airflow_omics._service.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 from airflow_omics.exceptions import (
     WAITED_OUT,
     OmicsCredentialsError,
@@ -17,7 +18,6 @@ from airflow_omics.exceptions import (
     OmicsTransientError,
 )
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
 
 FEW = 3
 """Up to how many jobs are asked for one by one, since listing takes two calls and more."""

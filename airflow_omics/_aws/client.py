@@ -23,13 +23,13 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from airflow_omics.aws_errors import are_credentials_expired, is_denied, is_key_unknown, is_no_word_of_aws
-from airflow_omics.bounds import cut, shown
-from airflow_omics.compat import AirflowException
-from airflow_omics.connection import MALFORMED, OmicsConnectionHook
+from airflow_omics._airflow import AirflowException
+from airflow_omics._aws.connection import MALFORMED, OmicsConnectionHook
+from airflow_omics._aws.errors import are_credentials_expired, is_denied, is_key_unknown, is_no_word_of_aws
+from airflow_omics._aws.masking import masked
+from airflow_omics._aws.rate_limit import keep_pace
+from airflow_omics._service.limits import cut, shown
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError
-from airflow_omics.masking import masked
-from airflow_omics.pace import keep_pace
 
 if TYPE_CHECKING:
     from mypy_boto3_omics import OmicsClient

@@ -22,8 +22,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from airflow_omics.bounds import cut
-from airflow_omics.compat import AirflowException
+from airflow_omics._airflow import AirflowException
+from airflow_omics._service.limits import cut
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsCredentialsError,

@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, Suppor
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_omics import events
-from airflow_omics.arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
-from airflow_omics.attempt import Attempt
-from airflow_omics.bounds import LONGEST_MESSAGE, some
-from airflow_omics.client_settings import check_client_of, check_no_secrets
-from airflow_omics.compat import AirflowException, Context, conf, generation_of, since_of
+from airflow_omics._airflow import AirflowException, Context, conf, generation_of, since_of
+from airflow_omics._arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
+from airflow_omics._aws.settings import check_client_of, check_no_secrets
+from airflow_omics._service.jobs import ReadSetJobKind
+from airflow_omics._service.limits import LONGEST_MESSAGE, some
+from airflow_omics._starting.attempt import Attempt
+from airflow_omics._starting.goals import GOALS, Item, Source
+from airflow_omics._starting.memory import remember, take_up
+from airflow_omics._starting.outcome import Outcome, push_interrupted
+from airflow_omics._starting.starter import StopError
+from airflow_omics._values import arguments_of
+from airflow_omics._waiting import trigger_events
+from airflow_omics._waiting.base_trigger import LEAVING, SETTLE
 from airflow_omics.exceptions import WAITED_OUT, OmicsNotFoundError, OmicsTransientError
-from airflow_omics.goals import GOALS, Item, Source
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.links import OmicsLink, OmicsSequenceStoresLink
-from airflow_omics.memory import remember, take_up
-from airflow_omics.outcome import Outcome, push_interrupted
-from airflow_omics.starting import StopError
-from airflow_omics.triggers import LEAVING, SETTLE, OmicsReadSetJobTrigger
-from airflow_omics.values import arguments_of
+from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 if TYPE_CHECKING:
-    from airflow_omics.values import Id
+    from airflow_omics._values import Id
 
 NO_TRIGGERER = 60
 """Seconds after its deadline at which Airflow itself ends a deferred task."""
@@ -41,8 +42,8 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     Ensure a state of any number of read sets, by jobs; use the subclass of the kind of job.
 
     It asks AWS what holds, starts jobs for what is missing, of the size that AWS allows and as room appears, waits for
-    them, and looks again. It succeeds if the goal was seen to hold for every read set (:mod:`airflow_omics.goals` says
-    when); so a retry, or a clear, starts only what is missing then (:mod:`airflow_omics.attempt`).
+    them, and looks again. It succeeds if the goal was seen to hold for every read set; so a retry, or a clear, starts
+    only what is missing then.
 
     Returns, as XCom, the summaries (:meth:`airflow_omics.jobs.ReadSetJob.summary`) of the jobs that count, a list, with
     its own read sets only; or with ``wait_for_completion=False`` the ids of the jobs under way, at once usable as a
@@ -137,14 +138,14 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         """
         Go on after the triggerer woke the task. What another version remembered is ignored.
 
-        :param memory: What :func:`airflow_omics.memory.remember` told.
+        :param memory: What :func:`airflow_omics._starting.memory.remember` told.
         :param deadline: When the task times out, in seconds since the epoch.
         :param try_number: The attempt that left.
         """
-        if events.is_of_another_attempt(try_number, context):
+        if trigger_events.is_of_another_attempt(try_number, context):
             self.log.info("An earlier attempt had left its worker; beginning anew")
             return self.execute(context)
-        attempt = self._begin(context, events.remembered("deadline", deadline))
+        attempt = self._begin(context, trigger_events.remembered("deadline", deadline))
         take_up(attempt, memory)
         with self._telling_what_goes_on(attempt, context):
             self._hear(attempt, event)
@@ -179,7 +180,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     def _hear(self, attempt: Attempt, event: object) -> None:
         """Take from the triggerer what it told; what is wrong with single jobs, this task finds out itself."""
         try:
-            told = events.parse(event, self.kind, attempt.sequence_store_id, attempt.running)
+            told = trigger_events.parse(event, self.kind, attempt.sequence_store_id, attempt.running)
         except OmicsNotFoundError as error:
             self.log.warning("%s", error)
             return

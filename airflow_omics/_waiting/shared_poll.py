@@ -3,7 +3,7 @@ One poll for all on an event loop that waits for jobs of a kind, or for read set
 
 What waits joins; a round then asks for all of it at once, from a thread of the poll's own, with one client. Nothing
 of this blocks the loop: importing boto3, reading the connection, making the client and waiting for a turn to call
-AWS (:mod:`airflow_omics.pace`) all happen in that thread. When the last wait leaves, the poll ends.
+AWS (:mod:`airflow_omics._aws.rate_limit`) all happen in that thread. When the last wait leaves, the poll ends.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from airflow_omics.bounds import shown
-from airflow_omics.compat import AirflowFailException
-from airflow_omics.daemon_thread import DaemonThread
+from airflow_omics._airflow import AirflowFailException
+from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.limits import shown
+from airflow_omics._service.read_sets import ReadSet
+from airflow_omics._waiting.daemon_thread import DaemonThread
 from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
-from airflow_omics.read_sets import ReadSet
 
 if TYPE_CHECKING:
-    from airflow_omics.polling import JobPoll
-    from airflow_omics.read_set_poll import ReadSetPoll
+    from airflow_omics._waiting.job_poll import JobPoll
+    from airflow_omics._waiting.read_set_poll import ReadSetPoll
 
 log = logging.getLogger(__name__)
 
@@ -291,7 +291,7 @@ class SharedPoll:
 
     def _connect(self) -> JobPoll | ReadSetPoll:
         # Imported here, since importing boto3 takes long, and triggers import this module on the event loop.
-        from airflow_omics.read_set_poll import connect  # noqa: PLC0415
+        from airflow_omics._waiting.read_set_poll import connect  # noqa: PLC0415
 
         return connect(self._source, log)
 

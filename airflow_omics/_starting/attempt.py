@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_omics.bounds import LONGEST_MESSAGE, some
+from airflow_omics._service.job_items import FINISHED, ItemKey
+from airflow_omics._service.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.limits import LONGEST_MESSAGE, some
+from airflow_omics._service.read_sets import ReadSet
+from airflow_omics._starting.goals import Finding, Item, Record, State, records, unfinished
+from airflow_omics._starting.starter import Chunk, Starter
 from airflow_omics.exceptions import (
     WAITED_OUT,
     OmicsCredentialsError,
@@ -20,11 +25,6 @@ from airflow_omics.exceptions import (
     OmicsRequestError,
     OmicsTransientError,
 )
-from airflow_omics.goals import Finding, Item, Record, State, records, unfinished
-from airflow_omics.job_items import FINISHED, ItemKey
-from airflow_omics.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
-from airflow_omics.read_sets import ReadSet
-from airflow_omics.starting import Chunk, Starter
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from jinja2 import Undefined
 
-from airflow_omics.bounds import shown
+from airflow_omics._service.limits import shown
 from airflow_omics.exceptions import OmicsArgumentError
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from airflow_omics.attempt import Attempt
-from airflow_omics.bounds import LONGEST_MESSAGE, some
-from airflow_omics.compat import Context
+from airflow_omics._airflow import Context
+from airflow_omics._service.job_items import FINISHED, ItemKey, JobItem
+from airflow_omics._service.jobs import ReadSetJob
+from airflow_omics._service.limits import LONGEST_MESSAGE, some
+from airflow_omics._starting.attempt import Attempt
+from airflow_omics._starting.goals import Item, has_failed
 from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsRefusedError
-from airflow_omics.goals import Item, has_failed
-from airflow_omics.job_items import FINISHED, ItemKey, JobItem
-from airflow_omics.jobs import ReadSetJob
 
 
 class Outcome:

@@ -21,9 +21,9 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from airflow_omics.job_items import FAILED, FINISHED, ItemKey, JobItem, item_key
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
-from airflow_omics.read_sets import KEPT, ReadSet, ReadSetStatus
+from airflow_omics._service.job_items import FAILED, FINISHED, ItemKey, JobItem, item_key
+from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.read_sets import KEPT, ReadSet, ReadSetStatus
 
 Source = Mapping[str, Any]
 """An item in the form of AWS's Start operations: ``{"readSetId": ...}``, or an import's source."""

@@ -18,7 +18,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_omics.aws_errors import is_denied
+from airflow_omics._aws.errors import is_denied
+from airflow_omics._service.job_items import ItemKey
+from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._starting.goals import Goal, Item, unfinished
+from airflow_omics._starting.store import Store
 from airflow_omics.exceptions import (
     WAITED_OUT,
     OmicsCredentialsError,
@@ -27,11 +31,7 @@ from airflow_omics.exceptions import (
     OmicsResponseError,
     OmicsTransientError,
 )
-from airflow_omics.goals import Goal, Item, unfinished
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.job_items import ItemKey
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind, Verdict
-from airflow_omics.store import Store
 
 CLOCK = timedelta(seconds=2)
 """How far a job's creation may lie before the Date of the answer that tells of a new one: Dates are whole seconds."""

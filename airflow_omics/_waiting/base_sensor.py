@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 
-from airflow_omics import events
-from airflow_omics.arguments import check_bool, check_id, parse_id, parse_ids, parse_seconds
-from airflow_omics.client_settings import check_client_of, check_no_secrets
-from airflow_omics.compat import (
+from airflow_omics._airflow import (
     AirflowException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
@@ -23,15 +20,18 @@ from airflow_omics.compat import (
     conf,
     first_reschedule,
 )
+from airflow_omics._arguments import check_bool, check_id, parse_id, parse_ids, parse_seconds
+from airflow_omics._aws.settings import check_client_of, check_no_secrets
+from airflow_omics._values import arguments_of, is_list
+from airflow_omics._waiting import trigger_events
+from airflow_omics._waiting.base_trigger import LEAVING, SETTLE
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.triggers import LEAVING, SETTLE
-from airflow_omics.values import arguments_of, is_list
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_omics.values import Id
+    from airflow_omics._values import Id
 
 SHORTEST_RESCHEDULE = 10
 """Seconds below which rescheduling is a race: measured on Airflow 3.3.2 with the LocalExecutor at 5 s."""
@@ -117,11 +117,11 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
         :param since: When the wait began, in seconds since the epoch.
         :param try_number: The attempt that left.
         """
-        if events.is_of_another_attempt(try_number, context):
+        if trigger_events.is_of_another_attempt(try_number, context):
             self.log.info("An earlier attempt had left its worker; beginning anew")
             return self.execute(context)
         self._event = (event,)
-        began = events.remembered("since", since)
+        began = trigger_events.remembered("since", since)
         return self._defer(context, time.time() if began is None else min(began, time.time()))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_omics.arguments import parse_moment
-from airflow_omics.bounds import LARGEST_ERROR, cut, shown
-from airflow_omics.compat import AirflowException, Context
+from airflow_omics._airflow import AirflowException, Context
+from airflow_omics._arguments import parse_moment
+from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind
+from airflow_omics._service.limits import LARGEST_ERROR, cut, shown
+from airflow_omics._service.parsing import message, text
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsCredentialsError,
@@ -19,8 +21,6 @@ from airflow_omics.exceptions import (
     OmicsRequestError,
     OmicsResponseError,
 )
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
-from airflow_omics.members import message, text
 
 LARGEST = 60_000
 """Characters of JSON up to which an event carries the jobs themselves; Airflow 2 on MySQL keeps it in 65,535 bytes."""

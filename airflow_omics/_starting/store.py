@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind
+from airflow_omics._service.read_sets import ReadSet
+from airflow_omics._waiting.job_poll import JobPoll
+from airflow_omics._waiting.read_set_poll import list_wanted
 from airflow_omics.exceptions import (
     OmicsCredentialsError,
     OmicsNotFoundError,
@@ -15,10 +19,6 @@ from airflow_omics.exceptions import (
     OmicsTransientError,
 )
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
-from airflow_omics.polling import JobPoll
-from airflow_omics.read_set_poll import list_wanted
-from airflow_omics.read_sets import ReadSet
 
 
 @dataclass

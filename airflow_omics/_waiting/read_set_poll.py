@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_omics._service.jobs import Verdict
+from airflow_omics._service.read_sets import ReadSet, ReadSetStatus
+from airflow_omics._waiting.job_poll import OUTAGE, JobPoll
 from airflow_omics.exceptions import (
     OmicsCredentialsError,
     OmicsNotFoundError,
@@ -16,12 +19,9 @@ from airflow_omics.exceptions import (
     OmicsTransientError,
 )
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import Verdict
-from airflow_omics.polling import OUTAGE, JobPoll
-from airflow_omics.read_sets import ReadSet, ReadSetStatus
 
 if TYPE_CHECKING:
-    from airflow_omics.shared_poll import Source
+    from airflow_omics._waiting.shared_poll import Source
 
 FEW_READ_SETS = 10
 """Up to how many read sets are asked for one by one, since a List may have to go through a whole store."""
@@ -67,7 +67,7 @@ def list_wanted(
 @dataclass
 class ReadSetPoll:
     """
-    Asks for read sets until they are ACTIVE; with the methods of :class:`airflow_omics.polling.JobPoll`.
+    Asks for read sets until they are ACTIVE; with the methods of :class:`airflow_omics._waiting.job_poll.JobPoll`.
 
     :param log: Where warnings go: a logger, Airflow's or the standard library's.
     :param polls: How often it was asked before.

@@ -7,10 +7,10 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from airflow_omics.bounds import cut, shown
+from airflow_omics._aws.masking import has_secret, mask
+from airflow_omics._service.limits import cut, shown
+from airflow_omics._values import has_templates, wrong
 from airflow_omics.exceptions import OmicsArgumentError
-from airflow_omics.masking import has_secret, mask
-from airflow_omics.values import has_templates, wrong
 
 Rule: TypeAlias = "tuple[Callable[[Any], bool], str] | dict[str, Rule]"
 """A test and what it expects in words; or the rules of a dictionary's members, under ``*`` that of any other."""

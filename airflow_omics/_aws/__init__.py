@@ -1,0 +1,1 @@
+"""How AWS is called: client, credentials, rate limit, errors explained, secrets kept."""
