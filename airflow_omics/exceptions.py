@@ -18,6 +18,9 @@ _ROOM = LARGEST_ERROR - 5 * LONGEST_MESSAGE
 
 _MORE = "more; XCom has all: failed_job, and the ids alone failed_read_set_ids"
 
+UNKNOWN_STATUS = "%s has a status unknown to this version: %r. Waiting on."
+"""How the log says so, with the work and its status."""
+
 WAITED_OUT = "%s Nothing is lost; asking again."
 """How the log says that an error is waited out."""
 
@@ -47,7 +50,8 @@ class OmicsReadSetJobFailedError(AirflowException):
         self.to_retry = list(to_retry)
         endings = [_ending(job, _ROOM // len(self.jobs)) for job in self.jobs]
         told = some([*endings, *map(cut, self.others)], _ROOM, "\n", f"jobs {_MORE}")
-        store = f"Sequence store {self.jobs[0].sequence_store_id}" if self.jobs else ""
+        first = self.jobs[0] if self.jobs else None
+        store = f"{first.kind.store.word.capitalize()} {first.sequence_store_id}" if first else ""
         super().__init__(f"{told} {', '.join(filter(None, [store, cut(where)]))}.")
 
     def push(self, context: Context, result: object) -> None:
@@ -57,7 +61,7 @@ class OmicsReadSetJobFailedError(AirflowException):
         :param result: What the task would have returned; goes under ``failed_job``. The ids of the failed read sets
             go under ``failed_read_set_ids``.
         """
-        ids = dict.fromkeys(each.read_set_id for job in self.jobs for each in job.failed if each.read_set_id)
+        ids = dict.fromkeys(each.id for job in self.jobs for each in job.failed if each.id)
         if task_instance := context.get("ti"):
             task_instance.xcom_push(key="failed_job", value=result)
             task_instance.xcom_push(key="failed_read_set_ids", value=list(ids))
@@ -108,14 +112,14 @@ def _ending(job: ReadSetJob, room: int) -> str:
 
     What failed and why comes first, since Airflow's UI shows the beginning of one line.
     """
-    text = f"{job.kind.value} job {job.job_id} ended {job.status}: "
+    text = f"{job.kind.name} {job.job_id} ended {job.status}: "
     said = f" AWS says: {job.status_message}" if job.status_message else ""
     if not job.total:
-        return f"{text}AWS sent no details of its read sets.{said}"
+        return f"{text}AWS sent no details of its {job.kind.item}s.{said}"
     if not job.failed and job.unfinished:
-        text += f"{len(job.unfinished)} of {job.total} read sets were never finished"
+        text += f"{len(job.unfinished)} of {job.total} {job.kind.item}s were never finished"
     else:
-        text += f"{len(job.failed)} of {job.total} read sets failed"
+        text += f"{len(job.failed)} of {job.total} {job.kind.item}s failed"
         text += f", {len(job.unfinished)} were never finished" if job.unfinished else ""
     named = [str(each) for each in job.failed[:NAMED_WITH_MESSAGE]]
     named += [str(replace(each, message=None)) for each in job.failed[NAMED_WITH_MESSAGE:]]

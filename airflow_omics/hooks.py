@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,13 +14,14 @@ from airflow_omics._arguments import parse_id
 from airflow_omics._aws.client import OmicsClientHook
 from airflow_omics._aws.errors import Call, explain, explain_empty
 from airflow_omics._aws.masking import mask
-from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, describe
+from airflow_omics._service.jobs import ReadSetJob
+from airflow_omics._service.kind import Kind
+from airflow_omics._service.kinds import READ_SET, ReadSetJobKind
 from airflow_omics._service.limits import shown
 from airflow_omics._service.parsing import items
-from airflow_omics._service.read_sets import ReadSet
 from airflow_omics.exceptions import OmicsArgumentError, OmicsResponseError, OmicsThrottledError
 
-MOST_PAGES = {**{f"{kind.value}Jobs": 100 for kind in ReadSetJobKind}, "readSets": 10_000}
+MOST_PAGES, MOST_PAGES_OF_A_STATUS = 10_000, 100
 """Pages of 100 after which a List counts as endless; quotas keep few jobs running, and read sets may be a million."""
 
 READ_SET_CRITERIA = {
@@ -76,76 +77,53 @@ class OmicsHook(OmicsClientHook):
         """Call GetReadSetImportJob; see :meth:`get_read_set_export_job`."""
         return self._get_job(ReadSetJobKind.IMPORT, sequence_store_id, job_id)
 
-    def get_read_set_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> ReadSetJob:
+    def get_work(self, kind: Kind, sequence_store_id: str, work_id: str) -> Any:
         """
-        Ask for a job of any kind, and parse the answer.
+        Ask for a piece of work of any kind, and parse the answer.
 
+        :param sequence_store_id: The store's id, of whatever kind the store is.
         :raises airflow_omics.exceptions.OmicsTransientError: The call failed; the same call may succeed later.
         :raises airflow_omics.exceptions.OmicsRefusedError: AWS refused the call and will refuse it again.
         :raises airflow_omics.exceptions.OmicsResponseError: The answer is not one of HealthOmics.
         :raises airflow_omics.exceptions.OmicsRequestError: The call failed in another way.
         """
-        subject = describe(kind, sequence_store_id, job_id)
-        response = self._ask(kind.operation("Get"), subject, sequenceStoreId=sequence_store_id, id=job_id)
-        with self._parsing(kind.operation("Get"), subject):
-            return ReadSetJob.from_response(kind, response, sequence_store_id=sequence_store_id, job_id=job_id)
+        operation, subject = kind.operation("Get"), kind.describe(sequence_store_id, work_id)
+        response = self._ask(operation, subject, **{kind.store.member: sequence_store_id, "id": work_id})
+        with self._parsing(operation, subject):
+            return kind.parser.from_response(kind, response, sequence_store_id=sequence_store_id, work_id=work_id)
 
-    def start_read_set_job(
-        self, kind: ReadSetJobKind, sequence_store_id: str, sources: Sequence[Mapping[str, Any]], **parameters: str
+    def list_work(self, kind: Kind, sequence_store_id: str, **criteria: Any) -> Iterator[list[Any]]:
+        """
+        Yield work of a kind in a store, page by page of 100, with what a List tells; raises as :meth:`get_work` does.
+
+        :param criteria: The List's filter, by AWS's names; those that are None are left out.
+        """
+        operation, subject = kind.operation("List"), f"{kind.store.word} {sequence_store_id}"
+        for page in self._list(kind, sequence_store_id, criteria):
+            with self._parsing(operation, subject):
+                parse = partial(kind.parser.from_response, kind, sequence_store_id=sequence_store_id)
+                listed = [parse(each) for each in page]
+            yield listed
+
+    def start_job(
+        self, kind: Kind, sequence_store_id: str, sources: Sequence[Mapping[str, Any]], **parameters: str
     ) -> ReadSetJob:
         """
-        Start a job of any kind; raises as :meth:`get_read_set_job` does.
+        Start a job of any kind; raises as :meth:`get_work` does.
 
         :param sources: Source items in AWS's form: ``{"readSetId": ...}``, or an import's.
         :param parameters: What else the operation takes, by AWS's names: clientToken, roleArn, destination.
         :return: The job as AWS answered; with a client token used before, the job that was started then.
         """
-        operation, subject = kind.operation("Start"), f"{len(sources)} read sets of sequence store {sequence_store_id}"
-        response = self._ask(operation, subject, sequenceStoreId=sequence_store_id, sources=sources, **parameters)
+        operation = kind.operation("Start")
+        subject = f"{len(sources)} {kind.item}s of {kind.store.word} {sequence_store_id}"
+        parameters[kind.store.member] = sequence_store_id
+        response = self._ask(operation, subject, sources=sources, **parameters)
         with self._parsing(operation, subject):
-            return ReadSetJob.from_response(
+            job: ReadSetJob = kind.parser.from_response(
                 kind, {**response, kind.items_key: None}, sequence_store_id=sequence_store_id
             )
-
-    def list_read_set_jobs(
-        self,
-        kind: ReadSetJobKind,
-        sequence_store_id: str,
-        status: str | None = None,
-        created_after: datetime | None = None,
-    ) -> Iterator[ReadSetJob]:
-        """
-        Yield the jobs of a store, in pages of 100, without details of their read sets.
-
-        Raises as :meth:`get_read_set_job` does.
-
-        :param status: Only those that have this status.
-        :param created_after: Only those created later than this.
-        """
-        operation, subject = kind.operation("List"), f"sequence store {sequence_store_id}"
-        criteria = {"status": status, "createdAfter": created_after}
-        for page in self._list(operation, f"{kind.value}Jobs", sequence_store_id, criteria):
-            with self._parsing(operation, subject):
-                jobs = [ReadSetJob.from_response(kind, each, sequence_store_id=sequence_store_id) for each in page]
-            yield from jobs
-
-    def get_read_set(self, sequence_store_id: str, read_set_id: str) -> ReadSet:
-        """Ask for a read set, by GetReadSetMetadata; raises as :meth:`get_read_set_job` does."""
-        operation, subject = "GetReadSetMetadata", f"read set {read_set_id} in sequence store {sequence_store_id}"
-        response = self._ask_patiently(operation, subject, sequenceStoreId=sequence_store_id, id=read_set_id)
-        with self._parsing(operation, subject):
-            return ReadSet.from_response(response, sequence_store_id=sequence_store_id, read_set_id=read_set_id)
-
-    def list_read_sets(self, sequence_store_id: str, **criteria: Any) -> Iterator[list[ReadSet]]:
-        """
-        Yield the read sets of a store, page by page of 100; raises as :meth:`get_read_set_job` does.
-
-        :param criteria: ListReadSets' filter, by AWS's names.
-        """
-        for page in self._list("ListReadSets", "readSets", sequence_store_id, criteria):
-            with self._parsing("ListReadSets", f"sequence store {sequence_store_id}"):
-                listed = [ReadSet.from_response(each, sequence_store_id=sequence_store_id) for each in page]
-            yield listed
+        return job
 
     def find_read_sets(self, sequence_store_id: str, **criteria: Any) -> list[dict[str, Any]]:
         """
@@ -166,25 +144,31 @@ class OmicsHook(OmicsClientHook):
                 f"{', '.join(sorted(unknown))}: no criterion of ListReadSets, which has "
                 f"{', '.join(sorted(READ_SET_CRITERIA))}."
             )
-        return [dict(each) for page in self._list("ListReadSets", "readSets", store, named) for each in page]
+        return [dict(each) for page in self._list(READ_SET, store, named) for each in page]
 
     def _list(
-        self, operation: str, key: str, sequence_store_id: str, criteria: Mapping[str, Any]
+        self, kind: Kind, sequence_store_id: str, criteria: Mapping[str, Any]
     ) -> Iterator[list[Mapping[str, Any]]]:
-        """Yield the pages of what a List operation lists, each when it is taken."""
-        subject = f"sequence store {sequence_store_id}"
-        parameters: dict[str, Any] = {"sequenceStoreId": sequence_store_id, "maxResults": 100}
-        if given := {name: value for name, value in criteria.items() if value is not None}:
+        """Yield the pages of a List, each when it is taken."""
+        operation, subject = kind.operation("List"), f"{kind.store.word} {sequence_store_id}"
+        parameters: dict[str, Any] = {kind.store.member: sequence_store_id, "maxResults": 100}
+        given = {name: value for name, value in criteria.items() if value is not None}
+        if given:
             parameters["filter"] = given
+        most = MOST_PAGES_OF_A_STATUS if kind.listed_statuses and "status" in given else MOST_PAGES
         tokens: set[str] = set()
         while True:
             page = self._ask_patiently(operation, subject, **parameters)
             with self._parsing(operation, subject):
-                listed = items(page, key)
+                listed = items(page, kind.listed_as)
                 if not all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in listed):
-                    raise ValueError(f"{key} is {shown(listed, 80)}, expected a list of structures with an id")
+                    raise ValueError(f"{kind.listed_as} is {shown(listed, 80)}, expected structures with an id")
                 following = page.get("nextToken")
-                if not isinstance(following, str | None) or following in tokens or len(tokens) == MOST_PAGES[key]:
+                if (
+                    not isinstance(following, str | None)
+                    or following in tokens
+                    or (following and len(tokens) + 1 >= most)
+                ):
                     raise ValueError(f"nextToken is {shown(following, 80)} after {len(tokens) + 1} pages")
             yield listed
             if not following:
@@ -221,8 +205,8 @@ class OmicsHook(OmicsClientHook):
                 "is AWS's answer."
             ) from error
 
-    def _get_job(self, kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> dict[str, Any]:
-        return self._call(kind.operation("Get"), sequenceStoreId=sequence_store_id, id=job_id)
+    def _get_job(self, kind: Kind, store_id: str, job_id: str) -> dict[str, Any]:
+        return self._call(kind.operation("Get"), **{kind.store.member: store_id, "id": job_id})
 
 
 def _in_camel_case(name: str) -> str:

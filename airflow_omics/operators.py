@@ -13,7 +13,7 @@ from airflow_omics._arguments import (
     parse_role,
     parse_sources,
 )
-from airflow_omics._service.jobs import ReadSetJobKind
+from airflow_omics._service.kinds import ReadSetJobKind
 from airflow_omics._starting.base_operator import OmicsStartReadSetJobOperator
 from airflow_omics._starting.goals import Source
 from airflow_omics._values import is_mapped

@@ -33,6 +33,7 @@ from typing import Any
 
 from common import forget_the_machine, machine, python, read_line
 
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 
@@ -94,7 +95,7 @@ def run_operator(operator: Any) -> int:
 def run_by_hand(way: str, store: str, read_sets: list[str], seconds: float) -> int:
     """Activate as people write it today; a loop is given up after ``seconds``; return how many tasks failed."""
     session = importlib.import_module("boto3.session").Session
-    size = ReadSetJobKind.ACTIVATION.max_read_sets
+    size = ReadSetJobKind.ACTIVATION.max_items
     chunks = [read_sets[start : start + size] for start in range(0, len(read_sets), size)]
 
     def task(client: Any, chunk: list[str]) -> None:
@@ -145,7 +146,7 @@ def child() -> None:
 def least_seconds(kind: ReadSetJobKind, count: int, job_seconds: float) -> float:
     """Return the bound."""
     starts: list[float] = []
-    for number in range(-(-count // kind.max_read_sets)):
+    for number in range(-(-count // kind.max_items)):
         place = starts[number - kind.max_concurrent_jobs] + job_seconds if number >= kind.max_concurrent_jobs else 0
         turn = starts[number - CALLS_A_SECOND] + 1 if number >= CALLS_A_SECOND else 0
         starts.append(max(place, turn))
@@ -154,7 +155,7 @@ def least_seconds(kind: ReadSetJobKind, count: int, job_seconds: float) -> float
 
 def short(operation: str, kind: ReadSetJobKind) -> str:
     """Name an operation without its kind."""
-    return operation.replace(f"ReadSet{kind.value.capitalize()}", "")
+    return operation.replace(f"ReadSet{kind.word.capitalize()}", "")
 
 
 def busiest(calls: list[dict[str, Any]]) -> int:
@@ -187,7 +188,7 @@ class Row:
     @property
     def name(self) -> str:
         """What stands before the row."""
-        return f"{self.kind.value}, {self.way}"
+        return f"{self.kind.word}, {self.way}"
 
     @property
     def by_operation(self) -> str:
@@ -238,7 +239,7 @@ class Place:
         environment |= {"PYTHONPATH": package} if package else {}
         environment |= {} if way in OURS else self.local.environment
         with python(__file__, "--child", **environment) as process:
-            task = {"kind": self._kind.value, "way": way, "store": self.store, "items": self.items, **task}
+            task = {"kind": self._kind.word, "way": way, "store": self.store, "items": self.items, **task}
             process.stdin.write(json.dumps(task) + "\n")  # type: ignore[union-attr]
             yield process
 
@@ -247,7 +248,7 @@ class Place:
         row.seconds, row.failed = told["seconds"], told["failed"]
         row.calls = [call for call in self.local.calls() if call["time"] >= told["began"]]
         self.local.configure(calls_per_second=None)
-        name = self._kind.value
+        name = self._kind.word
         pages = self.client.get_paginator(f"list_read_set_{name}_jobs").paginate(sequenceStoreId=self.store)
         jobs = [job["id"] for page in pages for job in page[f"{name}Jobs"]]
         row.jobs = len(jobs)
@@ -372,7 +373,7 @@ def main() -> int:
 
     print(machine("apache-airflow", "boto3"))
     print(f"jobs of {job_seconds:g} s, a poll_interval of {options.interval:g} s\n", flush=True)
-    rows = [row(kind, way) for kind, way in product(ReadSetJobKind, OURS)]
+    rows = [row(kind, way) for kind, way in product(READ_SET_JOB_KINDS, OURS)]
     measure(rows, None, job_seconds, options.interval)
     print_table(rows)
     broken = [text for each in rows for text in each.broken()]
@@ -386,7 +387,7 @@ def main() -> int:
     )
     if options.package:
         print(f"\n{options.package}")
-        rows = [row(kind, way) for kind, way in product(ReadSetJobKind, OURS)]
+        rows = [row(kind, way) for kind, way in product(READ_SET_JOB_KINDS, OURS)]
         measure(rows, options.package, job_seconds, options.interval)
         print_table(rows)
         print_calls_before_start(options.store, options.package, options.patience)

@@ -30,6 +30,7 @@ import pytest
 from secret_search import SECRET, pytest_runtest_makereport, secrets_in
 from versions import IS_AIRFLOW_2, TaskDeferred
 
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 from airflow_omics.sensors import (
@@ -116,7 +117,7 @@ class World:
             arguments["roleArn"] = ROLE
         if kind is ReadSetJobKind.EXPORT:
             arguments.setdefault("destination", f"s3://{BUCKET}/out/")
-        return str(getattr(self.omics, f"start_read_set_{kind.value}_job")(**arguments)["id"])
+        return str(getattr(self.omics, f"start_read_set_{kind.word}_job")(**arguments)["id"])
 
     def names(self, kind: ReadSetJobKind) -> list[str]:
         """What a job of this kind calls the three read sets: ids, or an import's source URIs."""
@@ -154,7 +155,7 @@ class World:
 
     def status(self, kind: ReadSetJobKind, job_id: str) -> str:
         """Return what Get says of a job."""
-        get = getattr(self.omics, f"get_read_set_{kind.value}_job")
+        get = getattr(self.omics, f"get_read_set_{kind.word}_job")
         return str(get(sequenceStoreId=self.store, id=job_id)["status"])
 
 
@@ -269,7 +270,7 @@ def ti() -> TaskInstance:
     return TaskInstance()
 
 
-@pytest.fixture(params=list(ReadSetJobKind), ids=lambda kind: kind.value)
+@pytest.fixture(params=READ_SET_JOB_KINDS, ids=lambda kind: kind.word)
 def kind(request: pytest.FixtureRequest) -> ReadSetJobKind:
     found: ReadSetJobKind = request.param
     return found

@@ -41,8 +41,8 @@ def run(started: OmicsStartReadSetJobOperator, ti: TaskInstance, try_number: int
 def processed(world: World, kind: ReadSetJobKind) -> Counter[str]:
     """Count, for every read set, the jobs that processed it with success."""
     counts: Counter[str] = Counter()
-    listed = getattr(world.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=world.store)[f"{kind.value}Jobs"]
+    listed = getattr(world.omics, f"list_read_set_{kind.word}_jobs")(sequenceStoreId=world.store)[f"{kind.word}Jobs"]
     for each in listed:
-        job = getattr(world.omics, f"get_read_set_{kind.value}_job")(sequenceStoreId=world.store, id=each["id"])
+        job = getattr(world.omics, f"get_read_set_{kind.word}_job")(sequenceStoreId=world.store, id=each["id"])
         counts.update(item[kind.item_id_key] for item in job[kind.items_key] if item["status"] == "FINISHED")
     return counts

@@ -105,8 +105,8 @@ def statuses(world: World, ids: list[str]) -> list[str]:
 
 def job_items(world: World, kind: ReadSetJobKind) -> list[list[str]]:
     """Return what each job of a kind was started with, by name, in the order of the starts."""
-    listed = getattr(world.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=world.store)[f"{kind.value}Jobs"]
-    get = getattr(world.omics, f"get_read_set_{kind.value}_job")
+    listed = getattr(world.omics, f"list_read_set_{kind.word}_jobs")(sequenceStoreId=world.store)[f"{kind.word}Jobs"]
+    get = getattr(world.omics, f"get_read_set_{kind.word}_job")
     return [
         [
             item["sourceFiles"]["source1"] if kind is IMPORT else item[kind.item_id_key]

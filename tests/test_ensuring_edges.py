@@ -214,7 +214,7 @@ def test_a_job_that_start_tells_and_get_does_not_find_yet(world: World, kind: Re
     items = items_for(task, 2)
     first = task.attempt(items, wait_for_completion=False)
     world.local.advance(10)
-    world.local.add_fault(operation=kind.operation("List"), response={f"{kind.value}Jobs": []}, times=3)
+    world.local.add_fault(operation=kind.operation("List"), response={f"{kind.word}Jobs": []}, times=3)
     world.local.add_fault(operation=kind.operation("Get"), error="ResourceNotFoundException", times=8)
     assert task.attempt(items, wait_for_completion=False) == first
 

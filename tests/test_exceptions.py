@@ -104,7 +104,8 @@ def test_an_error_has_a_bounded_size_and_says_where_all_is(jobs: int, failed: in
         for number in range(failed)
     ]
     response: Any = {"status": "FAILED", "statusMessage": "Bad" * size, "readSets": items}
-    job = ReadSetJob.from_response(ReadSetJobKind.EXPORT, response, sequence_store_id="1234567890", job_id="2345678901")
+    names = {"sequence_store_id": "1234567890", "work_id": "2345678901"}
+    job = ReadSetJob.from_response(ReadSetJobKind.EXPORT, response, **names)
     error, ti = OmicsReadSetJobFailedError([job] * jobs, "x" * 9999), TaskInstance()
     error.push({"ti": ti}, None)
     assert len(str(error)) <= LARGEST_ERROR

@@ -44,7 +44,7 @@ def url(hook: OmicsHook) -> str:
 
 def test_the_get_operations_return_boto3s_response(world: World, kind: ReadSetJobKind) -> None:
     job_id = world.job(kind, "COMPLETED")
-    response = getattr(OmicsHook(), f"get_read_set_{kind.value}_job")(world.store, job_id)
+    response = getattr(OmicsHook(), f"get_read_set_{kind.word}_job")(world.store, job_id)
     assert "ResponseMetadata" not in response
     assert (response["id"], response["status"]) == (job_id, "COMPLETED")
     assert len(response[kind.items_key]) == 3
@@ -134,7 +134,7 @@ def test_errors_that_are_no_answer_of_aws_are_told_apart(
 ) -> None:
     def ask() -> None:
         once = {**ONE_TRY, "connect_timeout": 1}
-        OmicsHook(config=once).get_read_set_job(ReadSetJobKind.EXPORT, STORE, JOB)
+        OmicsHook(config=once).get_work(ReadSetJobKind.EXPORT, STORE, JOB)
 
     connect(region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
     with pytest.raises(
@@ -191,10 +191,10 @@ def test_credentials_that_are_too_old_to_assume_a_role_are_taken_up_anew(
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(good | {"extra": good["extra"] | role}))
         hook = OmicsHook()
         with pytest.raises(OmicsTransientError, match="AssumeRole"):
-            hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id)
+            hook.get_work(ReadSetJobKind.EXPORT, world.store, job_id)
         sts.shutdown()
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(good))
-    assert hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id).status == "COMPLETED"
+    assert hook.get_work(ReadSetJobKind.EXPORT, world.store, job_id).status == "COMPLETED"
 
 
 @pytest.mark.thorough
@@ -278,9 +278,9 @@ def test_credentials_that_are_expired_when_handed_out_pass(
     job_id = world.job(ReadSetJobKind.EXPORT, "COMPLETED")
     hook = OmicsHook()
     with pytest.raises(OmicsTransientError, match="still expired"):
-        hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id)
+        hook.get_work(ReadSetJobKind.EXPORT, world.store, job_id)
     (tmp_path / "credentials").write_text(json.dumps(expired | {"Expiration": "2999-01-01T00:00:00Z"}))
-    assert hook.get_read_set_job(ReadSetJobKind.EXPORT, world.store, job_id).status == "COMPLETED"
+    assert hook.get_work(ReadSetJobKind.EXPORT, world.store, job_id).status == "COMPLETED"
 
 
 def test_the_order_of_positional_arguments(connect: Callable[..., None]) -> None:

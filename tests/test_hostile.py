@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from starting import DESTINATION, OPERATORS, operator
 
 from airflow_omics import _arguments
-from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kinds import READ_SET
 from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics._waiting import trigger_events
-from airflow_omics._waiting.read_set_poll import FEW_READ_SETS
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsEventError,
@@ -30,6 +30,7 @@ from airflow_omics.exceptions import (
     OmicsTransientError,
 )
 from airflow_omics.hooks import OmicsHook
+from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
@@ -51,7 +52,7 @@ GET = {
     "sources": [ITEM],
 }
 JOB = ReadSetJob.from_response(EXPORT, {**GET, "creationTime": None, "completionTime": None}, sequence_store_id=ID)
-EVENT = trigger_events.over([JOB])
+EVENT = trigger_events.ended([JOB])
 
 
 def nested(depth: int) -> Any:
@@ -224,7 +225,7 @@ answers = (
 
 
 @over_http
-@given(st.sampled_from(ReadSetJobKind), answers)
+@given(st.sampled_from([EXPORT, ACTIVATION, IMPORT]), answers)
 @example(EXPORT, json.dumps({**GET, "completionTime": "9999-12-31T23:59:59-14:00"}))
 @example(IMPORT, json.dumps({**GET, "statusMessage": "\ud800\x00" * 1000}))
 @example(EXPORT, json.dumps({**GET, "readSets": [ITEM] * (MOST_READ_SETS + 1)}))
@@ -232,7 +233,7 @@ answers = (
 def test_an_answer_about_a_job(world: World, hook: OmicsHook, kind: ReadSetJobKind, body: str) -> None:
     answer(world, kind.operation("Get"), body)
     with only(OmicsTransientError, OmicsResponseError, naming=kind.operation("Get")):
-        job = hook.get_read_set_job(kind, ID, OTHER)
+        job = hook.get_work(kind, ID, OTHER)
         summary = json.dumps(job.summary(), ensure_ascii=False)
         assert "\\u0000" not in summary
         assert len(summary.encode()) < 4 * (LONGEST_MESSAGE + 2 * LONGEST_TEXT + 100) * (job.total + 1)
@@ -243,7 +244,7 @@ def test_an_answer_about_a_job(world: World, hook: OmicsHook, kind: ReadSetJobKi
 def test_a_time_that_cannot_be_read_says_nothing_of_credentials(world: World, hook: OmicsHook) -> None:
     answer(world, "GetReadSetExportJob", json.dumps({**GET, "completionTime": 1e300}))
     with pytest.raises(OmicsTransientError, match="the body cannot be read"):
-        hook.get_read_set_job(EXPORT, ID, OTHER)
+        hook.get_work(EXPORT, ID, OTHER)
 
 
 @over_http
@@ -251,20 +252,17 @@ def test_a_time_that_cannot_be_read_says_nothing_of_credentials(world: World, ho
 def test_an_answer_to_a_start(world: World, hook: OmicsHook, body: str) -> None:
     answer(world, "StartReadSetActivationJob", body)
     with only(OmicsTransientError, OmicsResponseError, naming="StartReadSetActivationJob"):
-        job = hook.start_read_set_job(ACTIVATION, ID, [{"readSetId": ID}])
+        job = hook.start_job(ACTIVATION, ID, [{"readSetId": ID}])
         assert job.job_id == _arguments.parse_id("id", json.loads(body)["id"])
 
 
 @over_http
 @given(raw({"exportJobs": [{**GET, "status": "IN_PROGRESS"}], "readSets": [{**ITEM, "status": "ACTIVE"}]}))
 def test_an_answer_to_a_list(world: World, hook: OmicsHook, body: str) -> None:
-    for operation, ask in (
-        ("ListReadSetExportJobs", lambda: list(hook.list_read_set_jobs(EXPORT, ID, "IN_PROGRESS"))),
-        ("ListReadSets", lambda: [each.id for page in hook.list_read_sets(ID) for each in page]),
-    ):
-        answer(world, operation, body)
-        with only(OmicsTransientError, OmicsResponseError, naming=operation):
-            assert {getattr(each, "job_id", each) for each in ask()} <= {OTHER, ID}
+    for kind in (EXPORT, READ_SET):
+        answer(world, kind.operation("List"), body)
+        with only(OmicsTransientError, OmicsResponseError, naming=kind.operation("List")):
+            assert {each.id for page in hook.list_work(kind, ID, status="IN_PROGRESS") for each in page} <= {OTHER, ID}
 
 
 @pytest.mark.parametrize("tokens", [["again"] * 3, [str(number) for number in range(200)]], ids=["same", "new"])
@@ -273,11 +271,11 @@ def test_a_list_without_end(world: World, hook: OmicsHook, tokens: list[str]) ->
         page = json.dumps({"exportJobs": [], "nextToken": token})
         world.local.add_fault(operation="ListReadSetExportJobs", action="garbage", body=page, times=1)
     with pytest.raises(OmicsResponseError, match=r"ListReadSetExportJobs.*nextToken"):
-        list(hook.list_read_set_jobs(EXPORT, ID, "IN_PROGRESS"))
+        list(hook.list_work(EXPORT, ID, status="IN_PROGRESS"))
 
 
 def test_read_sets_that_are_listed_but_not_active_are_activated(world: World, ti: TaskInstance) -> None:
-    read_sets = world.local.add_read_sets(world.store, FEW_READ_SETS + 1, "ARCHIVED")
+    read_sets = world.local.add_read_sets(world.store, READ_SET.few + 1, "ARCHIVED")
     page = {"readSets": [{"id": each, "status": "ARCHIVED"} for each in read_sets]}
     answer(world, "ListReadSets", json.dumps(page))
     assert operator(world, ACTIVATION, read_sets, wait_for_completion=False).execute({"ti": ti})

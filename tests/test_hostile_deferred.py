@@ -33,6 +33,7 @@ from versions import TaskDeferred
 
 from airflow_omics._airflow import AirflowException
 from airflow_omics._arguments import LONGEST_WAIT
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS
 from airflow_omics._waiting import trigger_events
 from airflow_omics.exceptions import OmicsEventError
 from airflow_omics.jobs import ReadSetJobKind
@@ -104,7 +105,7 @@ def test_what_a_deferred_task_is_woken_with(
     assert is_moment or name in str(caught.value)
 
 
-@pytest.fixture(params=list(ReadSetJobKind), ids=lambda kind: kind.value)
+@pytest.fixture(params=READ_SET_JOB_KINDS, ids=lambda kind: kind.word)
 def started(request: pytest.FixtureRequest, world: World) -> tuple[ReadSetJobKind, Any, dict[str, Any]]:
     """An operator of every kind that left its worker, and what it remembers."""
     kind = request.param

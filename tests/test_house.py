@@ -39,9 +39,9 @@ def name_of(module: Path) -> str:
 def imported(module: Path) -> Iterator[str]:
     """Yield the modules of this package that a module imports when it is run, also within functions."""
     tree = ast.parse((PACKAGE / module).read_text())
-    for node in tree.body:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
+    for statement in tree.body:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            statement.body = [ast.Pass()]
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_omics"):
             base = (node.module or "").removeprefix("airflow_omics").removeprefix(".")
@@ -56,7 +56,7 @@ GRAPH = {name_of(module): set(imported(module)) - {""} for module in MODULES}
 
 
 def floor(name: str) -> int:
-    room = name.split(".")[0]
+    room = name.split(".", maxsplit=1)[0]
     return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
@@ -64,7 +64,8 @@ def floor(name: str) -> int:
 def test_knowledge_flows_one_way(name: str) -> None:
     above = [each for each in GRAPH[name] if floor(each) > floor(name)]
     assert not above, f"{name} imports from above: {above}"
-    beside = [each for each in GRAPH[name] if floor(each) == floor(name) and each.split(".")[0] != name.split(".")[0]]
+    room = name.split(".", maxsplit=1)[0]
+    beside = [each for each in GRAPH[name] if floor(each) == floor(name) and not f"{each}.".startswith(f"{room}.")]
     assert not beside, f"{name} imports from beside: {beside}"
 
 

@@ -10,8 +10,10 @@ from conftest import FAULTS_THAT_PASS, ONE_TRY, TaskInstance, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_omics._service.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS, parse_kind
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
+from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
 
 STORE, JOB = "1234567890", "2345678901"
 SUCCESS = {JobStatus.COMPLETED}
@@ -28,7 +30,7 @@ items = st.lists(
 
 
 def parse(kind: ReadSetJobKind, response: Any) -> ReadSetJob:
-    return ReadSetJob.from_response(kind, response, sequence_store_id=STORE, job_id=JOB)
+    return ReadSetJob.from_response(kind, response, sequence_store_id=STORE, work_id=JOB)
 
 
 def named(kind: ReadSetJobKind, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -39,7 +41,7 @@ def named(kind: ReadSetJobKind, drawn: list[dict[str, Any]]) -> list[dict[str, A
     ]
 
 
-@given(st.sampled_from(ReadSetJobKind), statuses, items, st.booleans())
+@given(st.sampled_from(READ_SET_JOB_KINDS), statuses, items, st.booleans())
 def test_only_the_status_decides_and_items_are_never_lost(
     kind: ReadSetJobKind, status: str, drawn: list[dict[str, Any]], accept: bool
 ) -> None:
@@ -73,12 +75,12 @@ def test_nonsense_is_refused_and_never_a_success(value: Any) -> None:
 
 @pytest.fixture
 def example(world: World) -> dict[ReadSetJobKind, str]:
-    return {kind: world.job(kind, "COMPLETED") for kind in ReadSetJobKind}
+    return {kind: world.job(kind, "COMPLETED") for kind in READ_SET_JOB_KINDS}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    kind=st.sampled_from(ReadSetJobKind),
+    kind=st.sampled_from(READ_SET_JOB_KINDS),
     history=st.lists(st.one_of(statuses, st.sampled_from(FAULTS_THAT_PASS)), min_size=1, max_size=8),
     accept=st.booleans(),
 )
@@ -118,5 +120,5 @@ def sensors(world: World, example: dict[ReadSetJobKind, str]) -> dict[tuple[Read
 
 
 def test_a_kind_is_found_by_its_word() -> None:
-    assert ReadSetJobKind("activation") is ReadSetJobKind.ACTIVATION
+    assert parse_kind("activation") is ReadSetJobKind.ACTIVATION
     assert ReadSetJobKind.IMPORT.operation("Get") == "GetReadSetImportJob"

@@ -65,7 +65,7 @@ def assert_masked(world: World, logs: Callable[[], list[str]], said: str) -> Non
     hook, sensor = OmicsHook(config=ONCE), world.sensor(EXPORT, JOB, botocore_config=ONCE)
     for call in (
         lambda: hook.get_read_set_export_job(world.store, JOB),
-        lambda: hook.get_read_set_job(EXPORT, world.store, JOB),
+        lambda: hook.get_work(EXPORT, world.store, JOB),
         lambda: sensor.poke({"ti": TaskInstance()}),
     ):
         text = "\n".join([told(call), *logs()])
@@ -113,7 +113,7 @@ def test_an_answer_that_quotes_the_token_of_an_assumed_role(connect: Connect, wo
     assert secrets_in(message)
     assert secrets_in(role.secret_access_key)
     world.local.add_fault(error="AccessDeniedException", message=message)
-    text = told(lambda: hook.get_read_set_job(EXPORT, world.store, JOB))
+    text = told(lambda: hook.get_work(EXPORT, world.store, JOB))
     assert f"Why {MASK}" in text
     assert role.session_token not in text
 
@@ -219,7 +219,7 @@ def test_the_search_finds_a_planted_secret(tmp_path: Path, leak: str) -> None:
 def test_a_page_that_quotes_what_was_sent(world: World, logs: Any, status: int, body: str, secret: str) -> None:
     world.local.add_fault(action="garbage", http_status=status, body=body.format(secret))
     hook, sensor = OmicsHook(config=ONCE), world.sensor(EXPORT, JOB, botocore_config=ONCE)
-    for call in (lambda: hook.get_read_set_job(EXPORT, world.store, JOB), lambda: sensor.poke({"ti": TaskInstance()})):
+    for call in (lambda: hook.get_work(EXPORT, world.store, JOB), lambda: sensor.poke({"ti": TaskInstance()})):
         text = "\n".join([told(call), *logs()])
         assert "It had HTTP status" in text
         assert not secrets_in(text)

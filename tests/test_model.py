@@ -28,6 +28,7 @@ from starting import DESTINATION, operator
 from versions import TaskDeferred
 
 from airflow_omics._airflow import AirflowException
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
@@ -193,7 +194,7 @@ class Model(RuleBasedStateMachine):
     def jobs(self) -> dict[str, dict[str, Any]]:
         """Return all jobs, as Get tells of them now."""
         self.local.configure(list_lag=0)
-        word, told = self.kind.value, {}
+        word, told = self.kind.word, {}
         listed = getattr(self.world.omics, f"list_read_set_{word}_jobs")(sequenceStoreId=self.world.store)
         for each in listed[f"{word}Jobs"]:
             job = self.over.get(each["id"]) or self._get(each["id"])
@@ -203,7 +204,7 @@ class Model(RuleBasedStateMachine):
         return told
 
     def _get(self, job_id: str) -> dict[str, Any]:
-        get = getattr(self.world.omics, f"get_read_set_{self.kind.value}_job")
+        get = getattr(self.world.omics, f"get_read_set_{self.kind.word}_job")
         told: dict[str, Any] = get(sequenceStoreId=self.world.store, id=job_id)
         return told
 
@@ -590,14 +591,14 @@ class Model(RuleBasedStateMachine):
 @pytest.mark.timeout(1800)
 def test_histories(shared_local: LocalHealthOmics, kind: ReadSetJobKind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection(shared_local)))
-    model = type(f"ModelOf{kind.name.title()}", (Model,), {"kind": kind, "local": shared_local})
+    model = type(f"ModelOf{kind.word.title()}", (Model,), {"kind": kind, "local": shared_local})
     phases = [Phase.explicit, Phase.reuse, Phase.generate]
     if "MODEL_BRIEF" not in os.environ:
         phases.append(Phase.shrink)
     run_state_machine_as_test(
         model,
         settings=settings(
-            max_examples=-(-HISTORIES // len(ReadSetJobKind)),
+            max_examples=-(-HISTORIES // len(READ_SET_JOB_KINDS)),
             stateful_step_count=STEPS + 4,
             deadline=None,
             derandomize=HISTORIES <= FEW,

@@ -100,7 +100,7 @@ def test_transient_errors_are_waited_out_and_start_nothing_twice(
     (summary,) = run(operator(fast, kind, items, botocore_config=ONE_TRY), ti)
     assert len(summary["finished"]) == 3
     fast.local.clear_faults()
-    listed = getattr(fast.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=fast.store)[f"{kind.value}Jobs"]
+    listed = getattr(fast.omics, f"list_read_set_{kind.word}_jobs")(sequenceStoreId=fast.store)[f"{kind.word}Jobs"]
     assert len(listed) == 1
 
 

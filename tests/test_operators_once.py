@@ -34,7 +34,7 @@ def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind
         run(operator(fast, kind, read_sets), ti)
     assert all(f"{each} (Torn)" in str(caught.value) for each in bad)
     assert ti.xcoms["failed_read_set_ids"] == bad
-    assert len(ti.xcoms["failed_job"]) == -(-500 // kind.max_read_sets)
+    assert len(ti.xcoms["failed_job"]) == -(-500 // kind.max_items)
 
     fast.local.clear_faults()
     first = {each["job_id"] for each in ti.xcoms["failed_job"]}
@@ -161,7 +161,7 @@ def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
     world: World, kind: ReadSetJobKind, verb: str, number: int
 ) -> None:
     world.local.configure(job_seconds=0.3, max_concurrent_jobs=2)
-    count = 2 * kind.max_read_sets + 10
+    count = 2 * kind.max_items + 10
     items: Any = [{**world.sources[0], "sampleId": f"sample {number}"} for number in range(count)]
     if kind is not ReadSetJobKind.IMPORT:
         status = "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
@@ -183,8 +183,8 @@ def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
 
     assert second.exitcode == 0
     assert list(processed(world, kind).values()) == [1] * count
-    listed = getattr(world.omics, f"list_read_set_{kind.value}_jobs")(sequenceStoreId=world.store)
-    assert [each["status"] for each in listed[f"{kind.value}Jobs"]] == ["COMPLETED"] * 3
+    listed = getattr(world.omics, f"list_read_set_{kind.word}_jobs")(sequenceStoreId=world.store)
+    assert [each["status"] for each in listed[f"{kind.word}Jobs"]] == ["COMPLETED"] * 3
 
 
 @pytest.mark.thorough

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from airflow_omics._service.job_items import FAILED, JobItem
-from airflow_omics._service.jobs import JobStatus, ReadSetJob, ReadSetJobKind, Verdict, describe
+from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS, parse_kind
 from airflow_omics._service.limits import LONGEST_TEXT, MOST_READ_SETS
+from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
 
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
 STORE, JOB = "1234567890", "2345678901"
@@ -56,7 +58,7 @@ def answer(kind: ReadSetJobKind) -> dict[str, Any]:
 
 
 def parse(kind: ReadSetJobKind, response: dict[str, Any]) -> ReadSetJob:
-    return ReadSetJob.from_response(kind, response, sequence_store_id=STORE, job_id=JOB)
+    return ReadSetJob.from_response(kind, response, sequence_store_id=STORE, work_id=JOB)
 
 
 def wrong(parameter: object) -> str:
@@ -76,9 +78,9 @@ def test_kinds(
     kind: ReadSetJobKind, items_key: str, item_id_key: str, quotas: tuple[int, int], get: str, many: str
 ) -> None:
     assert (kind.items_key, kind.item_id_key) == (items_key, item_id_key)
-    assert (kind.max_read_sets, kind.max_concurrent_jobs) == quotas
+    assert (kind.max_items, kind.max_concurrent_jobs) == quotas
     assert (kind.operation("Get"), kind.operation("List")) == (get, many)
-    assert ReadSetJobKind.parse(kind.value) is kind
+    assert parse_kind(kind.word) is kind
 
 
 @pytest.mark.parametrize("kind", [EXPORT, ACTIVATION])
@@ -99,10 +101,10 @@ def test_an_answer_and_its_summary(kind: ReadSetJobKind) -> None:
     assert job.failed == [JobItem(("r1",), FAILED, "r1", "Torn"), JobItem(("r5",), FAILED, "r5")]
     assert job.unfinished == ["r2", "r3", "r4"]
     assert isinstance(job.status, JobStatus)
-    assert job.summary() == {**SUMMARY, "kind": kind.value}
+    assert job.summary() == {**SUMMARY, "kind": kind.word}
     assert type(job.summary()["status"]) is str
     assert (job.total, job.progress) == (6, "1 of 6 read sets finished, 2 failed, 3 open")
-    again = ReadSetJob.from_summary(json.loads(json.dumps(job.summary())))
+    again = ReadSetJob.from_summary(kind, json.loads(json.dumps(job.summary())))
     assert again.summary() == job.summary()
     assert isinstance(again.status, JobStatus)
 
@@ -110,7 +112,7 @@ def test_an_answer_and_its_summary(kind: ReadSetJobKind) -> None:
 def test_an_import_names_what_has_no_id_yet_by_its_source() -> None:
     job = parse(IMPORT, answer(IMPORT))
     assert job.finished == [None]
-    assert [(each.read_set_id, each.message, each.source) for each in job.failed] == [
+    assert [(each.id, each.message, each.source) for each in job.failed] == [
         ("r1", "Torn", "s3://bucket/1"),
         (None, None, "s3://bucket/5"),
     ]
@@ -119,21 +121,21 @@ def test_an_import_names_what_has_no_id_yet_by_its_source() -> None:
         {"read_set_id": "r1", "message": "Torn", "source": "s3://bucket/1"},
         {"read_set_id": None, "message": None, "source": "s3://bucket/5"},
     ]
-    assert ReadSetJob.from_summary(job.summary()).summary() == job.summary()
+    assert ReadSetJob.from_summary(IMPORT, job.summary()).summary() == job.summary()
     without_files = parse(IMPORT, {"status": "IN_PROGRESS", "sources": [{"readSetId": "r0"}]})
     assert without_files.unfinished == ["r0"]
 
 
-@pytest.mark.parametrize("kind", ReadSetJobKind)
+@pytest.mark.parametrize("kind", READ_SET_JOB_KINDS)
 def test_what_is_not_sent_is_none_or_empty(kind: ReadSetJobKind) -> None:
     job = ReadSetJob.from_response(kind, {"id": JOB, "status": "ELSE"}, sequence_store_id=STORE)
     assert job == ReadSetJob(kind, JOB, STORE, "ELSE")
     assert (job.total, job.progress, job.is_status_known) == (0, "no details of its read sets", False)
     assert job.summary() == {
-        **dict.fromkeys(SUMMARY), "kind": kind.value, "job_id": JOB, "sequence_store_id": STORE, "status": "ELSE",
+        **dict.fromkeys(SUMMARY), "kind": kind.word, "job_id": JOB, "sequence_store_id": STORE, "status": "ELSE",
         "finished": [], "failed": [], "unfinished": [],
     }  # fmt: skip
-    assert ReadSetJob.from_summary(job.summary()) == job
+    assert ReadSetJob.from_summary(kind, job.summary()) == job
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_job_has_so_many_read_sets_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": LONG}, f"kind is {SHOWN}, expected one of export, activation, import"),
+        ({"kind": LONG}, f"kind is {SHOWN}, expected 'export'"),
         ({"job_id": None}, "job_id, sequence_store_id or status is missing"),
         ({"sequence_store_id": None}, "job_id, sequence_store_id or status is missing"),
         ({"status": None}, "job_id, sequence_store_id or status is missing"),
@@ -206,22 +208,22 @@ def test_a_job_has_so_many_read_sets_and_no_more() -> None:
 )
 def test_summaries_that_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is compared
-        ReadSetJob.from_summary({**SUMMARY, **changes})
+        ReadSetJob.from_summary(EXPORT, {**SUMMARY, **changes})
     assert str(caught.value) == said
 
 
 def test_what_is_no_summary_is_refused() -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is compared
-        ReadSetJob.from_summary(LONG)
+        ReadSetJob.from_summary(EXPORT, LONG)
     assert str(caught.value) == f"{SHOWN} is no summary of a job"
 
 
 def test_the_words_for_people() -> None:
     words = f"export job {JOB} in sequence store {STORE}"
-    assert describe(EXPORT, STORE, JOB) == str(ReadSetJob(EXPORT, JOB, STORE, "SUBMITTED")) == words
+    assert EXPORT.describe(STORE, JOB) == str(ReadSetJob(EXPORT, JOB, STORE, "SUBMITTED")) == words
     assert str(JobItem((), FAILED, "r0", "Torn", "s3://bucket/0")) == "r0 (Torn)"
     assert str(JobItem((), FAILED, None, "Torn", "s3://bucket/0")) == "s3://bucket/0 (Torn)"
-    assert str(JobItem((), FAILED)) == "a read set without an id"
+    assert str(JobItem((), FAILED)) == "an item without an id"
 
 
 @pytest.mark.parametrize(

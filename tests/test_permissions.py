@@ -13,7 +13,7 @@ from starting import operator
 from test_readme import README
 from versions import TaskDeferred
 
-from airflow_omics._waiting.read_set_poll import FEW_READ_SETS
+from airflow_omics._service.kinds import READ_SET, READ_SET_JOB_KINDS
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.wire import service_model
 
@@ -52,7 +52,7 @@ def wait(world: World, kind: ReadSetJobKind, job_ids: list[str]) -> None:
 
 def test_the_sensors_use_the_first_statement(world: World) -> None:
     actions = set()
-    for kind in ReadSetJobKind:
+    for kind in READ_SET_JOB_KINDS:
         job_ids = [world.start(kind) for _ in range(5)]
         actions |= used(world, ALLOWED["Wait"], lambda: wait(world, kind, job_ids))  # noqa: B023
     assert actions == ALLOWED["Wait"]
@@ -60,10 +60,10 @@ def test_the_sensors_use_the_first_statement(world: World) -> None:
 
 def test_the_operators_use_the_rest_as_well(fast: World) -> None:
     actions = set()
-    for kind in ReadSetJobKind:
+    for kind in READ_SET_JOB_KINDS:
         items = fast.sources if kind is ReadSetJobKind.IMPORT else fast.read_sets
         if kind is ReadSetJobKind.ACTIVATION:  # so many that they are listed; the few of the import are asked for
-            items = fast.local.add_read_sets(fast.store, FEW_READ_SETS + 1, "ARCHIVED")
+            items = fast.local.add_read_sets(fast.store, READ_SET.few + 1, "ARCHIVED")
         started = operator(fast, kind, items)
         actions |= used(fast, set().union(*ALLOWED.values()), lambda: started.execute({"ti": TaskInstance()}))  # noqa: B023
     assert actions - ALLOWED["Wait"] == ALLOWED["Start"] | ALLOWED["Look"] | ALLOWED["PassRole"]

@@ -17,6 +17,7 @@ from waiting import run, threads, until
 from ways import End
 
 from airflow_omics._airflow import AirflowException, AirflowFailException
+from airflow_omics._service.kinds import READ_SET
 from airflow_omics._waiting import trigger_events
 from airflow_omics.exceptions import (
     OmicsArgumentError,
@@ -26,7 +27,7 @@ from airflow_omics.exceptions import (
     OmicsRefusedError,
 )
 from airflow_omics.sensors import OmicsReadSetSensor
-from airflow_omics.triggers import OmicsReadSetTrigger
+from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke"},
@@ -98,7 +99,7 @@ def _end(task: Any, ti: TaskInstance, midway: Callable[[], object]) -> Any:
             deferred = left
         except AirflowRescheduleException:
             task.__dict__.pop("hook", None)  # a process of its own for every look
-            task._looks, task._lost = 0, {}
+            task._polls, task._lost = 0, {}
         if is_first:
             midway()
             is_first = False
@@ -164,6 +165,7 @@ def test_what_is_returned(world: World, ti: TaskInstance, mode: str) -> None:
         "sequence_store_id": world.store,
         "status": "ACTIVE",
         "name": "sample",
+        "status_message": None,
         "file_type": "FASTQ",
         "uris": {"source1": f"{uri}/{first}/sample.fastq"},
     }
@@ -356,7 +358,7 @@ def test_an_event_that_cannot_be_right(world: World, ti: TaskInstance, event: An
         sensor(world, world.read_sets, "deferrable").execute_complete(context(ti), event)
 
 
-@pytest.mark.parametrize("event", [trigger_events.look(), trigger_events.due()], ids=str)
+@pytest.mark.parametrize("event", [trigger_events.ended([]), trigger_events.due()], ids=str)
 def test_a_woken_task_looks_itself(world: World, ti: TaskInstance, event: Any) -> None:
     found = sensor(world, world.read_sets, "deferrable").execute_complete(context(ti), event)
     assert [each["read_set_id"] for each in found] == world.read_sets
@@ -365,9 +367,9 @@ def test_a_woken_task_looks_itself(world: World, ti: TaskInstance, event: Any) -
 def test_waits_of_a_store_share_one_poll(world: World) -> None:
     many = world.local.add_read_sets(world.store, 30, "ARCHIVED")
 
-    def trigger(read_set: str) -> OmicsReadSetTrigger:
+    def trigger(read_set: str) -> OmicsReadSetJobTrigger:
         arguments: dict[str, Any] = {"sequence_store_id": world.store, "poll_interval": 0.3}
-        return OmicsReadSetTrigger(read_set_ids=[read_set], **arguments)
+        return OmicsReadSetJobTrigger(kind="read set", job_ids=[read_set], **arguments)
 
     async def wait_for_all() -> list[Any]:
         tasks = [asyncio.create_task(event_of(trigger(each))) for each in many]
@@ -376,12 +378,13 @@ def test_waits_of_a_store_share_one_poll(world: World) -> None:
         world.local.set_read_set_status(many, "ACTIVE")
         return await asyncio.gather(*tasks)
 
-    assert run(wait_for_all()) == [{"status": "over"}] * 30
+    assert run(wait_for_all()) == [{"status": "over", "jobs": None}] * 30
     assert "GetReadSetMetadata" not in calls(world)
 
 
 def test_a_trigger_tells_of_a_wrong_argument() -> None:
-    event = asyncio.run(event_of(OmicsReadSetTrigger(sequence_store_id="1", read_set_ids=["1234567890"])))
+    trigger = OmicsReadSetJobTrigger(kind="read set", sequence_store_id="1", job_ids=["1234567890"])
+    event = asyncio.run(event_of(trigger))
     assert (event["status"], event["error"]) == ("error", "OmicsArgumentError")
     with pytest.raises(AirflowException):
-        trigger_events.check(event)
+        trigger_events.parse(event, READ_SET, "1", [])

@@ -59,7 +59,7 @@ def test_every_status_ends_the_wait_as_designed(
             run(sensor, ti)
         assert isinstance(caught.value, AirflowFailException)
         assert [job.job_id for job in caught.value.jobs] == [job_id]
-        for part in (kind.value, job_id, world.store, status):
+        for part in (kind.word, job_id, world.store, status):
             assert part in str(caught.value)
         assert ti.xcoms["failed_job"]["status"] == status
 

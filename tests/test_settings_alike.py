@@ -87,8 +87,8 @@ def test_a_connection_means_the_same_everywhere(world: World, monkeypatch: pytes
         async def in_the_triggerer() -> None:
             waiting = asyncio.create_task(first_event(trigger(world, job_id)))
             poll = await the_poll()
-            await until(lambda: poll._job_poll is not None and "conn" in vars(poll._job_poll.hook))
-            seen.append(settings(poll._job_poll.hook))  # type: ignore[union-attr]
+            await until(lambda: poll._poll is not None and "conn" in vars(poll._poll.hook))
+            seen.append(settings(poll._poll.hook))  # type: ignore[union-attr]
             await give_up(waiting)
 
         run(in_the_triggerer())

@@ -84,12 +84,12 @@ def test_who_leaves_takes_along_what_only_he_waited_for() -> None:
         assert poll._due == {**dict.fromkeys("1234", 0), "1": math.inf}
         assert poll._interval == 5
         poll.leave(hurried)
-        assert (poll._interval, poll._by_job) == (10, {"1": {first}, "2": {first, second}, "3": {second}})
+        assert (poll._interval, poll._by_id) == (10, {"1": {first}, "2": {first, second}, "3": {second}})
         poll.leave(first)
-        assert (poll._interval, poll._by_job) == (10, {"2": {second}, "3": {second}})
+        assert (poll._interval, poll._by_id) == (10, {"2": {second}, "3": {second}})
         assert poll._due == dict.fromkeys("23", 0)
         poll.leave(second)
-        assert (poll._interval, poll._by_job, poll._due) == (60, {}, {})
+        assert (poll._interval, poll._by_id, poll._due) == (60, {}, {})
 
     run(join_and_leave())
 
@@ -168,7 +168,7 @@ def test_aws_is_asked_as_the_waits_say(world: World) -> None:
         return connected
 
     connected = run(connect())
-    assert (connected.kind, connected.sequence_store_id) == (EXPORT, world.store)
+    assert (connected.kind, connected.store_id) == (EXPORT, world.store)
     hook = connected.hook
     assert (hook.aws_conn_id, hook.region_name, hook.verify) == ("aws_default", "eu-west-3", False)
     assert hook.conn.meta.config.read_timeout == 5

@@ -62,13 +62,13 @@ def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World
         leaving = asyncio.create_task(first_event(trigger(world, slow)))
         await until(lambda: gets(world))
         poll = await the_poll()
-        assert "conn" in vars(poll._job_poll.hook)  # type: ignore[union-attr]
+        assert "conn" in vars(poll._poll.hook)  # type: ignore[union-attr]
         assert threads() == ["airflow-omics-poll"]
         await give_up(leaving)
         assert threads() == ["airflow-omics-poll"]
         return poll
 
-    assert "conn" not in vars(run(leave_while_asked())._job_poll.hook)
+    assert "conn" not in vars(run(leave_while_asked())._poll.hook)
 
 
 def test_what_a_poll_logs_goes_to_no_tasks_log(world: World) -> None:

@@ -31,8 +31,8 @@ from airflow_omics.triggers import OmicsReadSetJobTrigger
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "COMPLETED_WITH_FAILURES", "CANCELLED"])
 def test_a_trigger_tells_how_the_job_ended(world: World, kind: ReadSetJobKind, status: str) -> None:
     job_id = world.job(kind, status)
-    (job,) = run(first_event(trigger(world, job_id, kind=kind.value)))["jobs"]
-    assert (job["job_id"], job["status"], job["kind"]) == (job_id, status, kind.value)
+    (job,) = run(first_event(trigger(world, job_id, kind=kind.word)))["jobs"]
+    assert (job["job_id"], job["status"], job["kind"]) == (job_id, status, kind.word)
     assert len(job["finished"] + job["failed"] + job["unfinished"]) == 3
 
 
@@ -277,7 +277,7 @@ def test_a_task_that_leaves_says_who_has_to_be_running(world: World, logs: Calla
 
 def test_a_trigger_lingers_once_however_many_jobs_end(world: World) -> None:
     jobs = [world.job(EXPORT, "COMPLETED") for _ in range(10)]
-    ended = [OmicsHook().get_read_set_job(EXPORT, world.store, job_id) for job_id in jobs]
+    ended = [OmicsHook().get_work(EXPORT, world.store, job_id) for job_id in jobs]
 
     async def one_after_the_other() -> Any:
         wait = Wait(jobs, 4)

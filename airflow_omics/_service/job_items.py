@@ -31,13 +31,13 @@ class JobItem:
     """
     One read set of a job, or one source of an import.
 
-    ``source`` is the S3 URI of the first source file, for imports only; their ``read_set_id`` may be None, since AWS
-    gives a read set its id only on the way.
+    ``source`` is the S3 URI of the first source file, for imports only; their ``id`` may be None, since AWS gives a
+    read set its id only on the way.
     """
 
     key: ItemKey
     status: str
-    read_set_id: str | None = None
+    id: str | None = None
     message: str | None = None
     source: str | None = None
 
@@ -52,12 +52,12 @@ class JobItem:
             raise ValueError(f"{shown(item, 80)} is no structure")
         files = item.get("sourceFiles")
         source = text(files, "source1") if isinstance(files, Mapping) else None
-        read_set_id = text(item, id_key)
-        if not (source or read_set_id):
+        item_id = text(item, id_key)
+        if not (source or item_id):
             raise ValueError(f"{id_key} is missing")
         said = message(item, "statusMessage")
-        return cls(item_key(item, id_key), text(item, "status") or "", read_set_id, said, source)
+        return cls(item_key(item, id_key), text(item, "status") or "", item_id, said, source)
 
     def __str__(self) -> str:
-        name = self.read_set_id or self.source or "a read set without an id"
+        name = self.id or self.source or "an item without an id"
         return f"{name} ({self.message})" if self.message else name

@@ -1,5 +1,5 @@
 """
-Read set jobs: their kinds, their statuses, and the one rule for how a wait ends.
+Jobs: their statuses, and what AWS tells of one.
 
 Standard library only: no Airflow, no boto3. Facts about the service come from the service model that botocore
 ships (``botocore/data/omics/2022-11-28/service-2.json.gz``) unless another source is named.
@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Any
 
 from airflow_omics._service.job_items import FAILED, FINISHED, ItemKey, JobItem
+from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._service.limits import MOST_READ_SETS, shown
 from airflow_omics._service.parsing import check_asked, identifier, iso_time, items, message, text, texts, time, to_iso
 
-UNKNOWN_STATUS = "%s has a status unknown to this version: %r. Waiting on."
-"""How the log says so, with the job and the status."""
-
 
 class JobStatus(StrEnum):
-    """The seven statuses of a read set job, the same for all kinds, spelled as AWS spells them."""
+    """The seven statuses of a job, the same for all kinds, spelled as AWS spells them."""
 
     SUBMITTED = "SUBMITTED"
     IN_PROGRESS = "IN_PROGRESS"
@@ -33,15 +31,7 @@ class JobStatus(StrEnum):
     COMPLETED_WITH_FAILURES = "COMPLETED_WITH_FAILURES"
 
 
-class Verdict(Enum):
-    """What a job's status means for whoever waits for it."""
-
-    WAITING = auto()
-    SUCCEEDED = auto()
-    FAILED = auto()
-
-
-_VERDICTS = {
+JOB_VERDICTS: dict[str, Verdict] = {
     JobStatus.SUBMITTED: Verdict.WAITING,
     JobStatus.IN_PROGRESS: Verdict.WAITING,
     JobStatus.CANCELLING: Verdict.WAITING,
@@ -52,64 +42,18 @@ _VERDICTS = {
 }
 
 
-class ReadSetJobKind(Enum):
-    """
-    A kind of read set job; its value is the word used in logs and summaries.
-
-    ``items_key`` and ``item_id_key`` say where a Get response keeps its per-read-set details.
-    ``max_read_sets`` per job is fixed; ``max_concurrent_jobs`` per account and region is the default of an adjustable
-    quota (AWS HealthOmics user guide, "Service quotas").
-    """
-
-    items_key: str
-    item_id_key: str
-    max_read_sets: int
-    max_concurrent_jobs: int
-
-    EXPORT = ("export", "readSets", "id", 100, 5)
-    ACTIVATION = ("activation", "sources", "readSetId", 20, 25)
-    IMPORT = ("import", "sources", "readSetId", 100, 5)
-
-    def __new__(
-        cls, word: str, items_key: str = "", item_id_key: str = "", max_read_sets: int = 0, max_jobs: int = 0
-    ) -> ReadSetJobKind:
-        kind = object.__new__(cls)
-        kind._value_ = word
-        kind.items_key = items_key
-        kind.item_id_key = item_id_key
-        kind.max_read_sets = max_read_sets
-        kind.max_concurrent_jobs = max_jobs
-        return kind
-
-    @classmethod
-    def parse(cls, word: object) -> ReadSetJobKind:
-        """
-        Return the kind that a word from outside names.
-
-        :raises ValueError: It names none.
-        """
-        for kind in cls:
-            if kind.value == word:
-                return kind
-        raise ValueError(f"kind is {shown(word, 80)}, expected one of {', '.join(kind.value for kind in cls)}")
-
-    def operation(self, verb: str) -> str:
-        """Name an AWS operation on jobs of this kind: ``Start``, ``Get`` or ``List``."""
-        return f"{verb}ReadSet{self.value.capitalize()}Job{'s' if verb == 'List' else ''}"
-
-
 @dataclass(frozen=True)
 class ReadSetJob:
     """
     A read set job as AWS last described it.
 
     ``status`` is a :class:`JobStatus`, or AWS's own text where this version does not know it. ``items`` are in the
-    order of the request; there are none when AWS sent no details, which its documentation shows even for a job that is
-    over. Messages are cut, and other texts
-    and lists beyond what :mod:`airflow_omics._service.limits` says refused, so that a summary has a bounded size.
+    order of the request; there are none when AWS sent no details, which its documentation shows even for a job that has
+    ended. Messages are cut, and other texts and lists beyond what :mod:`airflow_omics._service.limits` says refused, so
+    that a summary has a bounded size.
     """
 
-    kind: ReadSetJobKind
+    kind: Kind
     job_id: str
     sequence_store_id: str
     status: str
@@ -125,16 +69,16 @@ class ReadSetJob:
 
     @classmethod
     def from_response(
-        cls, kind: ReadSetJobKind, response: Mapping[str, Any], *, sequence_store_id: str, job_id: str | None = None
+        cls, kind: Kind, response: Mapping[str, Any], *, sequence_store_id: str, work_id: str | None = None
     ) -> ReadSetJob:
         """
         Parse what boto3 returned for an operation on a job of ``kind``.
 
-        :param job_id: The job asked for; None if the response is what tells it.
+        :param work_id: The job asked for; None if the response is what tells it.
         :raises ValueError: A member is missing, of the wrong type, or speaks of another job; the message names it.
         """
-        job_id = job_id or identifier(response, "id")
-        check_asked(response, id=job_id, sequenceStoreId=sequence_store_id)
+        job_id = work_id or identifier(response, "id")
+        check_asked(response, **{"id": job_id, kind.store.member: sequence_store_id})
         status = text(response, "status")
         if not status:
             raise ValueError(
@@ -150,7 +94,7 @@ class ReadSetJob:
             kind=kind,
             job_id=job_id,
             sequence_store_id=sequence_store_id,
-            status=JobStatus(status) if status in _VERDICTS else status,
+            status=JobStatus(status) if status in JOB_VERDICTS else status,
             status_message=message(response, "statusMessage"),
             destination=text(response, "destination"),
             creation_time=time(response, "creationTime"),
@@ -159,9 +103,19 @@ class ReadSetJob:
         )
 
     @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job_id
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it tells of its items; a List tells of none, and nobody takes a job from a List for the whole."""
+        return True
+
+    @property
     def finished(self) -> list[str | None]:
         """The ids of the read sets that are done; None where AWS sent no id."""
-        return [item.read_set_id for item in self.items if item.status == FINISHED]
+        return [item.id for item in self.items if item.status == FINISHED]
 
     @property
     def failed(self) -> list[JobItem]:
@@ -172,14 +126,14 @@ class ReadSetJob:
     def unfinished(self) -> list[str]:
         """The ids of the others, or for an import their sources; a status of tomorrow is not done, either."""
         others = (item for item in self.items if item.status not in (FINISHED, FAILED))
-        return [item.source or item.read_set_id or "" for item in others]
+        return [item.source or item.id or "" for item in others]
 
     def about(self, keys: Collection[ItemKey]) -> ReadSetJob:
         """Return this job with those of its items alone that have one of these keys."""
         return replace(self, items=tuple(item for item in self.items if item.key in keys))
 
     @classmethod
-    def from_summary(cls, summary: object) -> ReadSetJob:
+    def from_summary(cls, kind: Kind, summary: object) -> ReadSetJob:
         """
         Take up again what :meth:`summary` told: out of a trigger's event, or out of a database.
 
@@ -187,23 +141,24 @@ class ReadSetJob:
         """
         if not isinstance(summary, Mapping):
             raise ValueError(f"{shown(summary, 80)} is no summary of a job")
-        kind, status = ReadSetJobKind.parse(summary.get("kind")), text(summary, "status")
-        job_id, sequence_store_id = text(summary, "job_id"), text(summary, "sequence_store_id")
-        if not (job_id and sequence_store_id and status):
-            raise ValueError("job_id, sequence_store_id or status is missing")
+        job_id, store, status = (text(summary, each) for each in ("job_id", kind.store.argument, "status"))
+        if not (job_id and store and status):
+            raise ValueError(f"job_id, {kind.store.argument} or status is missing")
+        if summary.get("kind") != kind.word:
+            raise ValueError(f"kind is {shown(summary.get('kind'), 80)}, expected {kind.word!r}")
         finished = [text({"finished": each}, "finished") for each in items(summary, "finished")]
         found = [JobItem((each,) if each else (), FINISHED, each) for each in finished]
         for item in items(summary, "failed"):
             if not isinstance(item, Mapping):
                 raise ValueError(f"failed holds {shown(item, 80)}, expected structures")
-            failed, said, source = text(item, "read_set_id"), message(item, "message"), text(item, "source")
+            failed, said, source = text(item, kind.item_argument), message(item, "message"), text(item, "source")
             found.append(JobItem((failed,) if failed else (), FAILED, failed, said, source))
         found += [JobItem((each,), "", each) for each in texts(summary, "unfinished")]
         return cls(
             kind=kind,
             job_id=job_id,
-            sequence_store_id=sequence_store_id,
-            status=JobStatus(status) if status in _VERDICTS else status,
+            sequence_store_id=store,
+            status=JobStatus(status) if status in JOB_VERDICTS else status,
             status_message=message(summary, "status_message"),
             destination=text(summary, "destination"),
             creation_time=iso_time(summary, "creation_time"),
@@ -214,26 +169,22 @@ class ReadSetJob:
     @property
     def is_status_known(self) -> bool:
         """False for a status that AWS introduced after this version was written."""
-        return self.status in _VERDICTS
+        return self.status in self.kind.verdicts
 
     def verdict(self, *, accept_partial_failure: bool = False) -> Verdict:
         """
         Say whether a wait for this job goes on, has succeeded or has failed.
 
-        An unknown status waits: it may be a new step, and the waiter's timeout still ends the wait.
-
         :param accept_partial_failure: Let COMPLETED_WITH_FAILURES succeed.
         """
-        if accept_partial_failure and self.status == JobStatus.COMPLETED_WITH_FAILURES:
-            return Verdict.SUCCEEDED
-        return _VERDICTS.get(self.status, Verdict.WAITING)  # type: ignore[call-overload, no-any-return]
+        return self.kind.verdict(self.status, accept_partial_failure=accept_partial_failure)
 
     def summary(self) -> dict[str, Any]:
         """Return the job as JSON for XCom: every key always present, None where AWS sent nothing, times ISO 8601."""
         return {
-            "kind": self.kind.value,
+            "kind": self.kind.word,
             "job_id": self.job_id,
-            "sequence_store_id": self.sequence_store_id,
+            self.kind.store.argument: self.sequence_store_id,
             "status": str(self.status),
             "status_message": self.status_message,
             "destination": self.destination,
@@ -241,8 +192,8 @@ class ReadSetJob:
             "completion_time": to_iso(self.completion_time),
             "finished": self.finished,
             "failed": [
-                {"read_set_id": item.read_set_id, "message": item.message}
-                | ({"source": item.source} if self.kind is ReadSetJobKind.IMPORT else {})
+                {self.kind.item_argument: item.id, "message": item.message}
+                | ({"source": item.source} if self.kind.makes_items else {})
                 for item in self.failed
             ],
             "unfinished": self.unfinished,
@@ -257,14 +208,14 @@ class ReadSetJob:
     def progress(self) -> str:
         """How far the job is, in words for a log line."""
         if not self.total:
-            return "no details of its read sets"
-        done = f"{len(self.finished)} of {self.total} read sets finished"
+            return f"no details of its {self.kind.item}s"
+        done = f"{len(self.finished)} of {self.total} {self.kind.item}s finished"
         return f"{done}, {len(self.failed)} failed, {len(self.unfinished)} open"
 
+    @property
+    def in_words(self) -> str:
+        """Its status, and how far it is."""
+        return f"{self.status}, {self.progress}"
+
     def __str__(self) -> str:
-        return describe(self.kind, self.sequence_store_id, self.job_id)
-
-
-def describe(kind: ReadSetJobKind, sequence_store_id: str, job_id: str) -> str:
-    """Name a job the same way in every log line and message."""
-    return f"{kind.value} job {job_id} in sequence store {sequence_store_id}"
+        return self.kind.describe(self.sequence_store_id, self.job_id)

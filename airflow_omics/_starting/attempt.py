@@ -13,12 +13,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_omics._service.job_items import FINISHED, ItemKey
-from airflow_omics._service.jobs import UNKNOWN_STATUS, JobStatus, ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.jobs import JobStatus, ReadSetJob
+from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kinds import ReadSetJobKind
 from airflow_omics._service.limits import LONGEST_MESSAGE, some
 from airflow_omics._service.read_sets import ReadSet
 from airflow_omics._starting.goals import Finding, Item, Record, State, records, unfinished
 from airflow_omics._starting.starter import Chunk, Starter
 from airflow_omics.exceptions import (
+    UNKNOWN_STATUS,
     WAITED_OUT,
     OmicsCredentialsError,
     OmicsRefusedError,
@@ -120,7 +123,7 @@ class Attempt(Starter):
         waiting = sum(len(chunk.items) for chunk in self.pending)
         return (
             f"{held} of {len(self.items)} read sets done, {waiting} to be started, {len(self.refused)} refused; "
-            f"{len(self.running)} {self.kind.value} jobs running"
+            f"{len(self.running)} {self.kind.word} jobs running"
         )
 
     # --- looking what holds
@@ -178,14 +181,14 @@ class Attempt(Starter):
             key=lambda item: item.key,
         )
         new = [item for item in missing if item.key not in told]
-        if new and not self.is_first and self.kind is ReadSetJobKind.IMPORT:
+        if new and not self.is_first and self.kind == ReadSetJobKind.IMPORT:
             self.log.warning(
                 "No import job is known for these sources; if one has imported them and AWS has forgotten it, they are "
                 "imported twice: %s",
                 some([item.name for item in new], LONGEST_MESSAGE),
             )
         for group in (new, [item for item in missing if item.key in told]):
-            size = self.kind.max_read_sets
+            size = self.kind.max_items
             for start in range(0, len(group), size):
                 items = tuple(group[start : start + size])
                 after = {job.job_id: None for item in items for job, _ in told.get(item.key, ())}
@@ -204,7 +207,7 @@ class Attempt(Starter):
         found = [job for job in told.values() if any(item.key in keys for item in job.items)]
         self.has_looked_for_jobs = True
         ended = [job for job in found if job.verdict() is not Verdict.WAITING]
-        if self.is_cleared and self.kind is ReadSetJobKind.EXPORT and not unfinished(ended, keys):
+        if self.is_cleared and self.kind == ReadSetJobKind.EXPORT and not unfinished(ended, keys):
             self.log.info("Everything was exported before this task was cleared; exporting it again")
             found = [job for job in found if job not in ended]
         for job in found:
@@ -216,9 +219,9 @@ class Attempt(Starter):
         untold = [job_id for job_id, job in self.jobs.items() if job is None]
         self.jobs.update(self.store.jobs(untold))
         for job_id in [job_id for job_id in untold if self.jobs[job_id] is None]:
-            self._lose(job_id, f"{self.kind.value} job {job_id} is not found.")
+            self._lose(job_id, f"{self.kind.word} job {job_id} is not found.")
             if job_id in self.jobs:
-                raise OmicsTransientError(f"{self.kind.value} job {job_id} is not found now.")
+                raise OmicsTransientError(f"{self.kind.word} job {job_id} is not found now.")
 
     def _look(self, items: Iterable[Item], told: dict[ItemKey, list[Record]]) -> dict[str, ReadSet | None]:
         """Return the read sets that matter: those found, and None for what AWS does not know."""

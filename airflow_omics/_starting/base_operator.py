@@ -15,7 +15,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_omics._airflow import AirflowException, Context, conf, generation_of, since_of
 from airflow_omics._arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
 from airflow_omics._aws.settings import check_client_of, check_no_secrets
-from airflow_omics._service.jobs import ReadSetJobKind
+from airflow_omics._service.kinds import ReadSetJobKind
 from airflow_omics._service.limits import LONGEST_MESSAGE, some
 from airflow_omics._starting.attempt import Attempt
 from airflow_omics._starting.goals import GOALS, Item, Source
@@ -186,7 +186,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             return
         for job in told.values():
             attempt.take(job)
-            if self.kind is ReadSetJobKind.IMPORT:  # a summary does not tell which source is which
+            if self.kind == ReadSetJobKind.IMPORT:  # a summary does not tell which source is which
                 attempt.jobs[job.job_id] = None
 
     def _is_done(self, attempt: Attempt) -> bool:
@@ -198,7 +198,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             self.log.warning(WAITED_OUT, error)
         except StopError:
             pass
-        self.log.info("Sequence store %s, %s: %s", attempt.sequence_store_id, self.kind.value, attempt.progress)
+        self.log.info("Sequence store %s, %s: %s", attempt.sequence_store_id, self.kind.word, attempt.progress)
         if attempt.is_over or (attempt.is_started and not self.wait_for_completion):
             return True
         if attempt.is_stopped:
@@ -232,7 +232,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         trouble = f" Last trouble: {attempt.trouble}" if attempt.trouble else ""
         return (
             f"Timed out{after}: {attempt.progress}; sequence store {attempt.sequence_store_id}, {self.hook.where}. "
-            f"These {self.kind.value} jobs go on at AWS, which cannot cancel them: "
+            f"These {self.kind.word} jobs go on at AWS, which cannot cancel them: "
             f"{some(attempt.running, LONGEST_MESSAGE) or 'none'}; no more are started.{trouble}"
         )
 
@@ -245,7 +245,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         times = [time.time() + self.poll_interval] if is_looking else []
         times += [] if attempt.deadline is None else [attempt.deadline]
         trigger = OmicsReadSetJobTrigger(
-            kind=self.kind.value,
+            kind=self.kind.word,
             sequence_store_id=attempt.sequence_store_id,
             job_ids=job_ids,
             until="any" if attempt.pending else "all",

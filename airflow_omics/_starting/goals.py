@@ -22,7 +22,9 @@ from enum import Enum, auto
 from typing import Any
 
 from airflow_omics._service.job_items import FAILED, FINISHED, ItemKey, JobItem, item_key
-from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.jobs import ReadSetJob
+from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kinds import ReadSetJobKind
 from airflow_omics._service.read_sets import KEPT, ReadSet, ReadSetStatus
 
 Source = Mapping[str, Any]
@@ -160,18 +162,18 @@ class ImportGoal(Goal):
 
     def read_sets(self, item: Item, told: Sequence[Record]) -> list[str]:  # noqa: ARG002
         """Return what was made of a source."""
-        return [record.read_set_id for _, record in told if record.status == FINISHED and record.read_set_id]
+        return [record.id for _, record in told if record.status == FINISHED and record.id]
 
     def find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:  # noqa: ARG002
         """Return whether one of the read sets made of a source is in its store."""
         missing: Finding | None = None
         for job, record in reversed(told):
-            if record.status != FINISHED or not record.read_set_id:
+            if record.status != FINISHED or not record.id:
                 continue
             # Where AWS does not allow to look, the job's word is all there is.
-            read_set = read_sets.get(record.read_set_id)
-            if record.read_set_id not in read_sets or (read_set and read_set.status in KEPT):
-                return Finding(State.HOLDS, record.read_set_id, job.job_id)
+            read_set = read_sets.get(record.id)
+            if record.id not in read_sets or (read_set and read_set.status in KEPT):
+                return Finding(State.HOLDS, record.id, job.job_id)
             if read_set and read_set.verdict() is Verdict.WAITING:  # PROCESSING_UPLOAD, or a status of tomorrow
                 return Finding(State.UNDER_WAY, job_id=job.job_id)
             why = f"Imported by job {job.job_id}, but the read set {_what(read_set)}"

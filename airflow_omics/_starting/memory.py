@@ -96,14 +96,14 @@ def take_up(attempt: Attempt, memory: object) -> None:
 def _told(job: ReadSetJob, places: Mapping[ItemKey, int]) -> dict[str, Any]:
     """Return a job that has ended, with what it told of the task's items."""
     own = [item for item in job.items if item.key in places]
-    told = [[places[item.key], item.status, item.read_set_id, item.message] for item in own]
+    told = [[places[item.key], item.status, item.id, item.message] for item in own]
     return {"summary": replace(job, items=()).summary(), "items": told}
 
 
 def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:
     if told is None:
         return None
-    job, found = ReadSetJob.from_summary(told["summary"]), []
+    job, found = ReadSetJob.from_summary(attempt.kind, told["summary"]), []
     if (job.kind, job.sequence_store_id, job.job_id) != (attempt.kind, attempt.sequence_store_id, job_id):
         raise ValueError(f"{shown(told, 80)} is another job")
     for place, status, read_set_id, said in items(told, "items"):

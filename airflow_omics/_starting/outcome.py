@@ -93,7 +93,7 @@ class Outcome:
             elif why := attempt.findings[item.key].why:
                 names[f"{why}:"].append(item.name)
             elif job_id and job_id not in attempt.jobs:
-                names[f"{attempt.kind.value} job {job_id} was started, and is not found:"].append(item.name)
+                names[f"{attempt.kind.word} job {job_id} was started, and is not found:"].append(item.name)
             elif (told := self._told.get(item.key)) and told[-1][1].status == FINISHED:
                 names[f"{told[-1][0]} finished, and did not tell which read set it made:"].append(item.name)
             elif not job_id and not told:
@@ -110,7 +110,7 @@ def push_interrupted(attempt: Attempt, context: Context) -> None:
     """Push what is known when an attempt does not come to its end."""
     told, done = attempt.told(), dict[ItemKey, str | None]()
     for item in attempt.items:
-        finished = [each.read_set_id for _, each in told.get(item.key, ()) if each.status == FINISHED]
+        finished = [each.id for _, each in told.get(item.key, ()) if each.status == FINISHED]
         if attempt.holds(item):
             done[item.key] = attempt.findings[item.key].read_set_id
         elif finished and attempt.goal.do_jobs_vouch:

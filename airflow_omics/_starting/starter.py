@@ -20,7 +20,9 @@ from botocore.exceptions import ClientError
 
 from airflow_omics._aws.errors import is_denied
 from airflow_omics._service.job_items import ItemKey
-from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.jobs import ReadSetJob
+from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kinds import ReadSetJobKind
 from airflow_omics._starting.goals import Goal, Item, unfinished
 from airflow_omics._starting.store import Store
 from airflow_omics.exceptions import (
@@ -148,7 +150,7 @@ class Starter:
         began = time.time() if chunk.tried is None else chunk.tried
         self.pending[0] = replace(chunk, tried=began)
         self.is_current = False
-        job = self.hook.start_read_set_job(
+        job = self.hook.start_job(
             self.kind, self.sequence_store_id, sources, clientToken=self._token(chunk), **self.parameters
         )
         if job.job_id in self.sent or job.job_id in chunk.after:
@@ -206,6 +208,6 @@ class Starter:
         return isinstance(error.__cause__, ClientError) and is_denied(error.__cause__)
 
     def _token(self, chunk: Chunk) -> str:
-        request = [self.sequence_store_id, self.kind.value, self.parameters, [item.source for item in chunk.items]]
+        request = [self.sequence_store_id, self.kind.word, self.parameters, [item.source for item in chunk.items]]
         described = json.dumps([*self.identity, *request, sorted(chunk.after)], sort_keys=True, default=dict)
         return f"airflow-{hashlib.sha256(described.encode()).hexdigest()}"

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind
-from airflow_omics._service.read_sets import ReadSet
-from airflow_omics._waiting.job_poll import JobPoll
-from airflow_omics._waiting.read_set_poll import list_wanted
+from airflow_omics._service.jobs import ReadSetJob
+from airflow_omics._service.kind import Kind
+from airflow_omics._waiting.poll import Poll, list_wanted
 from airflow_omics.exceptions import (
     OmicsCredentialsError,
     OmicsNotFoundError,
@@ -24,27 +23,28 @@ from airflow_omics.hooks import OmicsHook
 @dataclass
 class Store:
     """
-    A sequence store, and the jobs of one kind in it.
+    A store, the jobs of one kind in it, and what they work on.
 
     :param check: Called before every call of AWS; raises if the task is to end now.
     """
 
     hook: OmicsHook
-    kind: ReadSetJobKind
+    kind: Kind
     id: str
     log: Any
     check: Callable[[], None]
 
     def __post_init__(self) -> None:
-        self._poll = JobPoll(self.hook, self.kind, self.id, self.log)
+        self._poll = Poll(self.hook, self.kind, self.id, self.log)
+        self._item = self.kind.works_on or self.kind
 
     def list_jobs(self, statuses: Iterable[str | None], created_after: datetime | None) -> Iterator[ReadSetJob]:
         """Yield the jobs that have one of these statuses, without details; none if AWS does not allow to list them."""
         try:
             for status in statuses:
-                for job in self.hook.list_read_set_jobs(self.kind, self.id, status, created_after):
+                for page in self.hook.list_work(self.kind, self.id, status=status, createdAfter=created_after):
                     self.check()
-                    yield job
+                    yield from page
         except (OmicsCredentialsError, OmicsNotFoundError):
             raise
         except OmicsRefusedError as error:
@@ -77,57 +77,60 @@ class Store:
         """Yield what AWS says of each job: the job, or an error that passes, or that there is none; raise others."""
         self.check()
         for job_id, answer in self._poll.ask(job_ids):
-            if not isinstance(answer, ReadSetJob | OmicsTransientError | OmicsNotFoundError):
+            if isinstance(answer, ReadSetJob | OmicsTransientError | OmicsNotFoundError):
+                yield job_id, answer
+            elif isinstance(answer, Exception):
                 raise answer
-            yield job_id, answer
             self.check()
 
-    def look(
-        self, read_set_ids: Iterable[str], known: dict[str, ReadSet | None], filters: Iterable[Mapping[str, Any]]
-    ) -> None:
+    def look(self, ids: Iterable[str], known: dict[str, Any], filters: Iterable[Mapping[str, Any]]) -> None:
         """
-        Ask for read sets: few one by one; more by Lists of as many pages as there are unknown ones.
+        Ask for items: few one by one; more by Lists of as many pages as there are unknown ones.
 
         :param known: Takes what is found, by id; None for one that AWS does not know.
-        :param filters: ListReadSets' filters to list with, in this order.
+        :param filters: The List's filters to list with, in this order.
         """
-        unknown = dict.fromkeys(each for each in read_set_ids if each not in known)
-        for criteria in filters:
-            for page in list_wanted(self.hook, self.id, unknown, self.log, **criteria):
-                known.update((read_set.id, read_set) for read_set in page)
-                self.check()
+        unknown = dict.fromkeys(each for each in ids if each not in known)
+        try:
+            for criteria in filters:
+                for page in list_wanted(self.hook, self._item, self.id, unknown, **criteria):
+                    known.update((item.id, item) for item in page)
+                    self.check()
+                unknown = dict.fromkeys(each for each in unknown if each not in known)
+        except (OmicsCredentialsError, OmicsNotFoundError):
+            raise
+        except OmicsRefusedError as error:
+            self.log.warning("%s Asking for every %s by itself.", error, self._item.name)
             unknown = dict.fromkeys(each for each in unknown if each not in known)
         while unknown:
-            missed = self._get_read_sets(unknown, known)
+            missed = self._get_items(unknown, known)
             if missed and len(missed) == len(unknown):
                 raise next(iter(missed.values()))
             unknown = dict.fromkeys(missed)
 
-    def _get_read_sets(
-        self, read_set_ids: Iterable[str], known: dict[str, ReadSet | None]
-    ) -> dict[str, OmicsTransientError]:
-        """Ask for each read set; return what kept AWS from telling of some."""
+    def _get_items(self, ids: Iterable[str], known: dict[str, Any]) -> dict[str, OmicsTransientError]:
+        """Ask for each item; return what kept AWS from telling of some."""
         missed: dict[str, OmicsTransientError] = {}
-        for read_set_id in read_set_ids:
+        for item_id in ids:
             self.check()
             try:
-                known[read_set_id] = self.hook.get_read_set(self.id, read_set_id)
+                known[item_id] = self.hook.get_work(self._item, self.id, item_id)
             except OmicsNotFoundError as error:
                 self.log.warning("%s", error)
-                known[read_set_id] = None
+                known[item_id] = None
             except OmicsTransientError as error:
-                missed[read_set_id] = error
+                missed[item_id] = error
         return missed
 
     def check_there(self) -> None:
         """
-        Ask whether the store is there; AWS says of a read set alone whether it or the store is not found.
+        Ask whether the store is there; AWS says of an item alone whether it or the store is not found.
 
         :raises OmicsNotFoundError: It is not.
         """
         try:
-            next(self.hook.list_read_sets(self.id), None)
+            next(self.hook.list_work(self._item, self.id), None)
         except (OmicsCredentialsError, OmicsNotFoundError):
             raise
         except OmicsRefusedError as error:
-            self.log.warning("%s So nobody knows whether the sequence store is there.", error)
+            self.log.warning("%s So nobody knows whether the %s is there.", error, self.kind.store.word)

@@ -15,13 +15,16 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_omics._arguments import parse_id, parse_moment
+from airflow_omics._arguments import parse_moment, parse_seconds
 from airflow_omics._aws.settings import check_connection
-from airflow_omics._service.jobs import UNKNOWN_STATUS, ReadSetJobKind, Verdict
+from airflow_omics._service.kind import Kind, Verdict, Work
 from airflow_omics._service.limits import LONGEST_MESSAGE, shown, some
 from airflow_omics._waiting import trigger_events
-from airflow_omics._waiting.shared_poll import News, SharedPoll, Source, Wait
-from airflow_omics.exceptions import WAITED_OUT, OmicsArgumentError, OmicsTransientError
+from airflow_omics._waiting.shared_poll import SharedPoll, Source, Wait
+from airflow_omics.exceptions import UNKNOWN_STATUS, WAITED_OUT, OmicsArgumentError, OmicsTransientError
+
+LINGER = 5.0
+"""Seconds at most for which a trigger that waits for any work waits for more of it, to wake its task once."""
 
 SETTLE = 10.0
 """
@@ -45,7 +48,8 @@ class OmicsTrigger(BaseTrigger):
     are (:mod:`airflow_omics._waiting.shared_poll`). A trigger only asks, so it may run twice, or again elsewhere.
     Arguments that this version does not know are ignored, and one that is missing or wrong is told in the event.
 
-    :param sequence_store_id: The sequence store: 10 to 36 digits.
+    :param until: Fire when ``all`` of it has ended, or when ``any`` has.
+    :param wake_at: When to fire at the latest, in seconds since the epoch; None for no limit.
     :param poll_interval: Seconds that a wait goes unasked at most; triggers that share a poll share the shortest.
     :param fire_after: When to fire at the earliest, in seconds since the epoch; at most :data:`SETTLE` from now.
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own.
@@ -61,7 +65,8 @@ class OmicsTrigger(BaseTrigger):
         self,
         /,
         *,
-        sequence_store_id: str | None = None,
+        until: str = "all",
+        wake_at: float | None = None,
         poll_interval: float = 60,
         fire_after: float = 0,
         aws_conn_id: str | None = "aws_default",
@@ -71,7 +76,8 @@ class OmicsTrigger(BaseTrigger):
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.sequence_store_id = sequence_store_id
+        self.until = until
+        self.wake_at = wake_at
         self.poll_interval = poll_interval
         self.fire_after = fire_after
         self.aws_conn_id = aws_conn_id
@@ -83,7 +89,7 @@ class OmicsTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what the trigger is made again of."""
         shared = ("poll_interval", "fire_after", "aws_conn_id", "region_name", "verify", "botocore_config")
-        arguments = {name: getattr(self, name) for name in ("sequence_store_id", *self.own_arguments, *shared)}
+        arguments = {name: getattr(self, name) for name in (*self.own_arguments, "until", "wake_at", *shared)}
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -109,27 +115,30 @@ class OmicsTrigger(BaseTrigger):
         await asyncio.sleep(min(max(float(self.fire_after or 0) - time.time(), 0), SETTLE))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    @abstractmethod
     async def _wait(self, wait: Wait) -> dict[str, Any]:
         """Return the event, once what is waited for has come."""
+        ended: dict[str, Work] = {}
+        linger_until: float | None = None
+        while len(ended) < len(wait.ids) or not ended:
+            try:
+                async with asyncio.timeout_at(linger_until):
+                    await wait.listen()
+            except TimeoutError:
+                break
+            for news in self._take(wait):
+                if isinstance(news, Exception):
+                    return trigger_events.failed(news)
+                self.log.info("%s: %s", news, news.in_words)
+                ended[news.id] = news
+                if news.kind.fails_at_once and news.verdict() is Verdict.FAILED:
+                    return trigger_events.ended(ended.values())
+            if ended and self.until == "any" and linger_until is None:
+                linger_until = asyncio.get_running_loop().time() + min(LINGER, self.poll_interval / 4)
+        return trigger_events.ended(ended.values())
 
-    @abstractmethod
-    def _parse(self) -> tuple[Source, Wait, float | None]:
-        """Return what asks, for what, and after how many seconds to fire at the latest."""
-
-    def _source(self, kind: ReadSetJobKind | None) -> Source:
-        try:
-            config = json.dumps(self.botocore_config or {}, sort_keys=True)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise OmicsArgumentError(f"An argument of {type(self).__name__} cannot be right: {error}") from error
-        check_connection(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
-        parse_moment("fire_after", self.fire_after or 0)
-        store = parse_id("sequence_store_id", self.sequence_store_id)
-        return Source(kind, store, self.aws_conn_id, self.region_name, self.verify, config)
-
-    def _take(self, wait: Wait) -> list[News]:
-        """Return what is to be known, and log the rest."""
-        left: list[News] = []
+    def _take(self, wait: Wait) -> list[Work | Exception]:
+        """Return what ends a wait, or some of it, and log the rest."""
+        left: list[Work | Exception] = []
         remarks: list[str] = []
         for news in wait.take_news():
             if isinstance(news, str):
@@ -144,13 +153,33 @@ class OmicsTrigger(BaseTrigger):
             self.log.warning("%s", some(remarks, LONGEST_MESSAGE, "\n"))
         return left
 
+    @abstractmethod
+    def _parse_ids(self) -> tuple[Kind, str, list[str]]:
+        """Return the kind, the store and the ids of what is waited for; none with ``wake_at``."""
+
+    def _parse(self) -> tuple[Source, Wait, float | None]:
+        """Return what asks, for what, and after how many seconds to fire at the latest."""
+        kind, store, ids = self._parse_ids()
+        try:
+            config = json.dumps(self.botocore_config or {}, sort_keys=True)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise OmicsArgumentError(f"An argument of {type(self).__name__} cannot be right: {error}") from error
+        check_connection(self.aws_conn_id, self.region_name, self.verify, self.botocore_config)
+        parse_moment("fire_after", self.fire_after or 0)
+        interval, seconds = parse_seconds("poll_interval", self.poll_interval), None
+        if self.wake_at is not None:
+            seconds = max(parse_moment("wake_at", self.wake_at) - time.time(), 0)
+        if self.until not in ("all", "any"):
+            raise OmicsArgumentError(f"until is {shown(self.until)}, expected 'all' or 'any'")
+        source = Source(kind, store, self.aws_conn_id, self.region_name, self.verify, config)
+        return source, Wait(list(dict.fromkeys(ids)), interval), seconds
+
     @property
     def _named(self) -> str:
         try:
-            source, wait, _ = self._parse()
+            kind, store, ids = self._parse_ids()
         except OmicsArgumentError as error:
             return str(error)
-        more = len(wait.job_ids) - NAMED
-        named = ", ".join(wait.job_ids[:NAMED]) + (f" and {more} more" if more > 0 else "")
-        what = f"{source.kind.value} jobs" if source.kind else "read sets"
-        return f"HealthOmics {what} {named} in sequence store {source.sequence_store_id}"
+        more = len(ids) - NAMED
+        named = ", ".join(ids[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f"HealthOmics {kind.name}s {named} in {kind.store.word} {store}"

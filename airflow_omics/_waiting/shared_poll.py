@@ -1,5 +1,5 @@
 """
-One poll for all on an event loop that waits for jobs of a kind, or for read sets, of one store and connection.
+One poll for all on an event loop that waits for work of one kind, store and connection.
 
 What waits joins; a round then asks for all of it at once, from a thread of the poll's own, with one client. Nothing
 of this blocks the loop: importing boto3, reading the connection, making the client and waiting for a turn to call
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import logging
 import math
 import random
@@ -18,21 +19,19 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
 from airflow_omics._airflow import AirflowFailException
-from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind, Verdict
+from airflow_omics._service.kind import Kind, Verdict, Work
 from airflow_omics._service.limits import shown
-from airflow_omics._service.read_sets import ReadSet
 from airflow_omics._waiting.daemon_thread import DaemonThread
 from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
 
 if TYPE_CHECKING:
-    from airflow_omics._waiting.job_poll import JobPoll
-    from airflow_omics._waiting.read_set_poll import ReadSetPoll
+    from airflow_omics._waiting.poll import Poll
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ LONGEST_GATHERING = 2.0
 FEW = 3
 """Up to how many waits that just joined are asked for without all the others."""
 
-News = ReadSetJob | ReadSet | Exception | str
+News = Work | Exception | str
 """What AWS says, why it says nothing, or, as text, what the wait's log is to say."""
 ROUNDS_LOST = 3
 """How many rounds in a row may fail for a reason that is not AWS's, before the waits fail for it."""
@@ -53,10 +52,9 @@ ROUNDS_LOST = 3
 
 @dataclass(frozen=True)
 class Source:
-    """Where a wait's jobs or read sets are, and how AWS is asked for them; what equal ones share."""
+    """Where a wait's work is, and how AWS is asked for it; what equal ones share."""
 
-    kind: ReadSetJobKind | None
-    """None for read sets; what follows says "job" for either."""
+    kind: Kind
     sequence_store_id: str
     aws_conn_id: str | None
     region_name: str | None
@@ -67,9 +65,9 @@ class Source:
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """What one trigger waits for. ``news`` gets what is to be known of its jobs: an ending, once; errors."""
+    """What one trigger waits for. ``news`` gets what is to be known of it: an ending, once; errors."""
 
-    job_ids: Sequence[str]
+    ids: Sequence[str]
     interval: float
     news: list[News] = field(default_factory=list)
     _listener: asyncio.Future[None] | None = None
@@ -94,7 +92,7 @@ class Wait:
 
 
 class SharedPoll:
-    """Asks for the jobs of all waits that have the same source; :meth:`of` gives the one of a source."""
+    """Asks for the work of all waits that have the same source; :meth:`of` gives the one of a source."""
 
     _polls: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Source, SharedPoll]]] = WeakKeyDictionary()
 
@@ -102,16 +100,16 @@ class SharedPoll:
         self._source = source
         self._loop = asyncio.get_running_loop()
         self._waits: set[Wait] = set()
-        self._by_job: dict[str, set[Wait]] = {}
+        self._by_id: dict[str, set[Wait]] = {}
         self._intervals: Counter[float] = Counter()
         self._due: dict[str, float] = {}
-        """When each job is to be asked for; 0 for one that was never asked for."""
+        """When each is to be asked for; 0 for one that was never asked for."""
         self._joined = asyncio.Event()
         self._outage: OmicsTransientError | None = None
         """Why AWS gives no answer now, for any wait."""
         self._rounds_lost = 0
         self._thread = DaemonThread("airflow-omics-poll")
-        self._job_poll: JobPoll | ReadSetPoll | None = None
+        self._poll: Poll | None = None
         # In an empty context, so that what it logs does not go to the log of the task that happened to be first.
         self._task = self._loop.create_task(self._run(), context=contextvars.Context())
 
@@ -122,15 +120,15 @@ class SharedPoll:
         return polls.get(source) or polls.setdefault(source, cls(source))
 
     def join(self, wait: Wait) -> None:
-        """Have a wait's jobs asked for until it leaves."""
+        """Have a wait's work asked for until it leaves."""
         if wait.interval < self._interval:
             latest = self._loop.time() + wait.interval  # what is being asked for gets its time after the round
-            self._due = {job_id: due if due == math.inf else min(due, latest) for job_id, due in self._due.items()}
+            self._due = {work_id: due if due == math.inf else min(due, latest) for work_id, due in self._due.items()}
         self._waits.add(wait)
         self._intervals[wait.interval] += 1
-        for job_id in wait.job_ids:
-            self._by_job.setdefault(job_id, set()).add(wait)
-            self._due[job_id] = 0.0
+        for work_id in wait.ids:
+            self._by_id.setdefault(work_id, set()).add(wait)
+            self._due[work_id] = 0.0
         if self._outage:
             wait.tell(self._outage)
         self._joined.set()
@@ -139,20 +137,20 @@ class SharedPoll:
         """Ask no more for a wait; when the last one leaves, the poll ends."""
         self._waits.discard(wait)
         self._intervals -= Counter([wait.interval])
-        for job_id in wait.job_ids:
-            waits = self._by_job.get(job_id, set())
+        for work_id in wait.ids:
+            waits = self._by_id.get(work_id, set())
             waits.discard(wait)
             if not waits:
-                self._forget(job_id)
+                self._forget(work_id)
         if not self._waits:
             self._retire()
             self._task.cancel()
             self._thread.submit(self._disconnect)
             self._thread.shutdown(wait=False)
 
-    def _forget(self, job_id: str) -> None:
-        self._by_job.pop(job_id, None)
-        self._due.pop(job_id, None)
+    def _forget(self, work_id: str) -> None:
+        self._by_id.pop(work_id, None)
+        self._due.pop(work_id, None)
 
     def _retire(self) -> None:
         """Let no more waits join."""
@@ -166,8 +164,8 @@ class SharedPoll:
         try:
             while True:
                 await self._gather()
-                if job_ids := self._choose():
-                    await self._round(job_ids)
+                if ids := self._choose():
+                    await self._round(ids)
                 next_due = min(self._due.values(), default=None)
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(next_due):
@@ -192,19 +190,19 @@ class SharedPoll:
         What is due soon is asked for as well, so that what joined at different times is asked for together.
         """
         now = self._loop.time()
-        chosen = [job_id for job_id, due in self._due.items() if not due]
+        chosen = [work_id for work_id, due in self._due.items() if not due]
         if any(0 < due <= now for due in self._due.values()):
             soon = now + self._interval / 2
-            chosen = [job_id for job_id, due in self._due.items() if due <= soon]
+            chosen = [work_id for work_id, due in self._due.items() if due <= soon]
         return chosen if len(chosen) <= FEW else list(self._due)
 
-    async def _round(self, job_ids: list[str]) -> None:
+    async def _round(self, ids: list[str]) -> None:
         # Not asyncio.to_thread: Airflow's look-up of a connection finds its way to this loop only with asgiref.
         ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._thread)  # type: ignore[call-overload]
         began = self._loop.time()
-        self._due.update(dict.fromkeys(job_ids, math.inf))
+        self._due.update(dict.fromkeys(ids, math.inf))
         try:
-            left = await ask(job_ids, self._interval)
+            left = await ask(ids, self._interval)
         except Exception as error:
             self._rounds_lost += 1
             if isinstance(error, AirflowFailException) or self._rounds_lost >= ROUNDS_LOST:
@@ -217,7 +215,7 @@ class SharedPoll:
         # A little earlier than must be, by chance, so that many polls spread.
         due = began + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
         # But for what joined meanwhile: it may not have been asked for since.
-        asked = [job_id for job_id in job_ids if self._due.get(job_id) == math.inf]
+        asked = [work_id for work_id in ids if self._due.get(work_id) == math.inf]
         self._due.update(dict.fromkeys(asked, due))
         self._due.update(dict.fromkeys(self._due.keys() & left, began))
 
@@ -225,17 +223,17 @@ class SharedPoll:
     def _interval(self) -> float:
         return min(self._intervals, default=60.0)
 
-    def _hear(self, job_id: str, answer: News) -> None:
-        """Pass on what a Get told of a job."""
+    def _hear(self, work_id: str, answer: News) -> None:
+        """Pass on what is known of some work."""
         is_waiting = isinstance(answer, str)
-        if isinstance(answer, ReadSetJob | ReadSet):
+        if not isinstance(answer, Exception | str):
             is_waiting = answer.verdict() is Verdict.WAITING
             if is_waiting and answer.is_status_known:
                 return
-        for wait in self._by_job.get(job_id, ()):
+        for wait in self._by_id.get(work_id, ()):
             wait.tell(answer)
         if not is_waiting and not isinstance(answer, OmicsTransientError):
-            self._forget(job_id)
+            self._forget(work_id)
 
     def _hear_of_outage(self, trouble: OmicsTransientError | None) -> None:
         """Tell everybody, once, when AWS begins to give no answer."""
@@ -249,52 +247,56 @@ class SharedPoll:
 
     # --- in the thread
 
-    def _ask(self, job_ids: list[str], seconds: float) -> list[str]:
+    def _ask(self, ids: list[str], seconds: float) -> list[str]:
         """
-        Ask for jobs; return those that were not asked for, since it took too long.
+        Ask for work; return those that were not asked for, since it took too long.
 
-        :param seconds: How long to ask for single jobs before the others' turn comes again.
+        :param seconds: How long to ask one by one before the others' turn comes again.
         """
-        self._job_poll = self._job_poll or self._connect()
+        self._poll = self._poll or self._connect()
         began = time.monotonic()
-        surely_open = self._job_poll.find_open(job_ids)
-        to_ask = [job_id for job_id in job_ids if job_id not in surely_open]
+        surely_open = self._poll.find_open(ids)
+        to_ask = [work_id for work_id in ids if work_id not in surely_open]
         # When AWS throttles, Lists take long; they would be for nothing if no time were left for what they found.
         listed = time.monotonic()
         deadline = listed + max(seconds, listed - began)
         unasked, left = dict.fromkeys(to_ask), []
         missed: dict[str, OmicsTransientError] = {}
         is_answered = bool(surely_open)
-        for job_id, answer in self._job_poll.ask(job_id for job_id in to_ask if job_id in self._by_job):
+        for work_id, answer in self._poll.ask(work_id for work_id in to_ask if work_id in self._by_id):
             if type(answer) is OmicsRequestError:
                 raise answer  # no credentials, no region: it is so for all
-            unasked.pop(job_id, None)
+            unasked.pop(work_id, None)
             if isinstance(answer, OmicsTransientError):
-                missed[job_id] = answer
+                missed[work_id] = answer
             else:
                 is_answered = True
-                missed.pop(job_id, None)
-                self._loop.call_soon_threadsafe(self._hear, job_id, answer)
+                missed.pop(work_id, None)
+                self._loop.call_soon_threadsafe(self._hear, work_id, answer)
             if time.monotonic() > deadline:
                 left = list(unasked)
                 break
         # Of a round for a few that just joined, nobody can say whether the others would be answered.
-        self._tell_of_missed(missed, is_outage=not is_answered and len(job_ids) >= len(self._by_job))
+        self._tell_of_missed(missed, is_outage=not is_answered and len(ids) >= len(self._by_id))
         return left
 
     def _tell_of_missed(self, missed: dict[str, OmicsTransientError], *, is_outage: bool) -> None:
         """Tell of what AWS said nothing of: in an outage all waits, once; else those concerned."""
         outage = next(iter(missed.values()), None) if is_outage else None
         self._loop.call_soon_threadsafe(self._hear_of_outage, outage)
-        for job_id, error in () if is_outage else missed.items():
-            self._loop.call_soon_threadsafe(self._hear, job_id, error)
+        for work_id, error in () if is_outage else missed.items():
+            self._loop.call_soon_threadsafe(self._hear, work_id, error)
 
-    def _connect(self) -> JobPoll | ReadSetPoll:
+    def _connect(self) -> Poll:
         # Imported here, since importing boto3 takes long, and triggers import this module on the event loop.
-        from airflow_omics._waiting.read_set_poll import connect  # noqa: PLC0415
+        from airflow_omics._waiting.poll import Poll  # noqa: PLC0415
+        from airflow_omics.hooks import OmicsHook  # noqa: PLC0415
 
-        return connect(self._source, log)
+        source = self._source
+        config: dict[str, Any] = json.loads(source.botocore_config)
+        hook = OmicsHook(source.aws_conn_id, source.region_name, source.verify, config)
+        return Poll(hook, source.kind, source.sequence_store_id, log)
 
     def _disconnect(self) -> None:
-        if self._job_poll is not None:
-            self._job_poll.hook.disconnect()
+        if self._poll is not None:
+            self._poll.hook.disconnect()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from airflow_omics._airflow import AirflowException, Context
 from airflow_omics._arguments import parse_moment
-from airflow_omics._service.jobs import ReadSetJob, ReadSetJobKind
+from airflow_omics._service.kind import Kind, Work
 from airflow_omics._service.limits import LARGEST_ERROR, cut, shown
 from airflow_omics._service.parsing import message, text
 from airflow_omics.exceptions import (
@@ -38,17 +38,11 @@ _ERRORS: dict[str | None, type[AirflowException]] = {
 }
 
 
-def over(jobs: Iterable[ReadSetJob]) -> dict[str, Any]:
-    """Tell that these jobs are over; if their item lists are too long for an event, the task asks for them itself."""
-    summaries = [job.summary() for job in jobs]
-    if len(json.dumps(summaries)) > LARGEST:
-        return {"status": "over", "jobs": None}
-    return {"status": "over", "jobs": summaries}
-
-
-def look() -> dict[str, Any]:
-    """Tell that a wait is over, and that the task has to look itself how."""
-    return {"status": "over"}
+def ended(found: Collection[Work]) -> dict[str, Any]:
+    """Tell that this work has ended; if there is too much to tell for an event, the task asks itself."""
+    summaries = [work.summary() for work in found]
+    is_told = all(work.is_complete for work in found) and len(json.dumps(summaries)) <= LARGEST
+    return {"status": "over", "jobs": summaries if is_told else None}
 
 
 def failed(error: Exception) -> dict[str, Any]:
@@ -61,26 +55,13 @@ def due() -> dict[str, Any]:
     return {"status": "due"}
 
 
-def check(event: object) -> None:
+def parse(event: object, kind: Kind, store_id: str, ids: Collection[str]) -> dict[str, Any]:
     """
-    Check an event that says no more than that the task is to look itself.
+    Return the work that an event tells of, by id; none if the task has to ask itself.
 
-    :raises OmicsEventError: It is no event of :mod:`airflow_omics.triggers`.
-    :raises airflow_omics.exceptions.OmicsRequestError: The event tells of one, as of what else a trigger fails with.
-    """
-    with _checking(event):
-        _members(event)
+    :param ids: What the trigger waited for.
 
-
-def parse(
-    event: object, kind: ReadSetJobKind, sequence_store_id: str, job_ids: Collection[str]
-) -> dict[str, ReadSetJob]:
-    """
-    Return the jobs that an event tells of, by id; none if the task has to ask itself.
-
-    :param job_ids: What the trigger waited for.
-
-    :raises OmicsEventError: It is no event of :class:`airflow_omics.triggers.OmicsReadSetJobTrigger`, or not for jobs
+    :raises OmicsEventError: It is no event of :class:`airflow_omics.triggers.OmicsReadSetJobTrigger`, or not for work
         of this kind and store.
     :raises airflow_omics.exceptions.OmicsRequestError: The event tells of one, as of what else a trigger fails with.
     """
@@ -94,13 +75,13 @@ def parse(
             return {}
         if not isinstance(members["jobs"], list):
             raise ValueError("jobs is no list")
-        jobs = [ReadSetJob.from_summary(summary) for summary in members["jobs"]]
-        for job in jobs:
-            if (job.kind, job.sequence_store_id) != (kind, sequence_store_id) or job.job_id not in job_ids:
-                raise ValueError(f"it tells of {job}, which is not waited for")
-        told = {job.job_id: job for job in jobs}
-        if len(told) < len(jobs):
-            raise ValueError("it tells of a job twice")
+        found = [kind.parser.from_summary(kind, summary) for summary in members["jobs"]]
+        for work in found:
+            if work.sequence_store_id != store_id or work.id not in ids:
+                raise ValueError(f"it tells of {work}, which is not waited for")
+        told = {work.id: work for work in found}
+        if len(told) < len(found):
+            raise ValueError("it tells of the same twice")
     return told
 
 

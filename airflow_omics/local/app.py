@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from botocore.model import OperationModel
 from werkzeug.wrappers import Request, Response
 
-from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics._service.kinds import KINDS
 from airflow_omics.local.faults import Fault, Faults
 from airflow_omics.local.hosts import Hosts
 from airflow_omics.local.places import Place, Scope, account_of, credential_scope
@@ -158,7 +158,7 @@ class Application:
             if operation.name in service.limited_operations:
                 self._limit_rate(operation.name, place)
             maxima = {
-                f"{ReadSetJobKind(kind).operation('Start')}RequestSourcesList": most
+                f"{KINDS[kind].operation('Start')}RequestSourcesList": most
                 for kind, most in self.settings.max_read_sets.items()
             }
             call["parameters"] = read_parameters(operation, request, call["parameters"], maxima)

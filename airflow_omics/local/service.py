@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.places import Place
 from airflow_omics.local.settings import Settings
@@ -38,7 +39,7 @@ class Service:
             "BatchDeleteReadSet": self._batch_delete_read_set,
         }
         self.limited_operations = {"ListReadSets", "GetReadSetMetadata"}
-        for kind in ReadSetJobKind:
+        for kind in READ_SET_JOB_KINDS:
             job_operations = {
                 kind.operation("Start"): partial(self._start_job, kind),
                 kind.operation("Get"): partial(self._get_job, kind),
@@ -113,10 +114,10 @@ class Service:
         store = self._store(p["sequenceStoreId"])
 
         def start() -> Job:
-            limit = self._settings.max_concurrent_jobs[kind.value]
+            limit = self._settings.max_concurrent_jobs[kind.word]
             if limit is not None and self._state.running(kind, self._place) >= limit:
                 raise ServiceError(
-                    "ServiceQuotaExceededException", f"At most {limit} {kind.value} jobs can run at the same time"
+                    "ServiceQuotaExceededException", f"At most {limit} {kind.word} jobs can run at the same time"
                 )
             job = Job(
                 id=self._state.new_id(),
@@ -134,11 +135,11 @@ class Service:
 
     def _get_job(self, kind: ReadSetJobKind, p: Members) -> Members:
         job = self._store(p["sequenceStoreId"]).jobs.get(p["id"])
-        if job is None or job.kind is not kind or job.as_of(self._settings.get_lag) is None:
-            raise ServiceError("ResourceNotFoundException", f"{kind.value.capitalize()} job {p['id']} does not exist")
+        if job is None or job.kind != kind or job.as_of(self._settings.get_lag) is None:
+            raise ServiceError("ResourceNotFoundException", f"{kind.word.capitalize()} job {p['id']} does not exist")
         items = [
             item.request | {"status": item.status, "statusMessage": item.message, "readSetId": item.read_set_id}
-            if kind is ReadSetJobKind.IMPORT
+            if kind == ReadSetJobKind.IMPORT
             else {kind.item_id_key: item.request["readSetId"], "status": item.status, "statusMessage": item.message}
             for item in job.items
         ]
@@ -147,10 +148,10 @@ class Service:
     def _list_jobs(self, kind: ReadSetJobKind, p: Members) -> Members:
         jobs = []
         for job in self._store(p["sequenceStoreId"]).jobs.values():
-            if job.kind is kind and (seen := job.as_of(self._settings.list_lag)):
+            if job.kind == kind and (seen := job.as_of(self._settings.list_lag)):
                 status, completion_time = seen
                 jobs.append(_job_members(job) | {"status": str(status), "completionTime": completion_time})
-        return _page(f"{kind.value}Jobs", [members for members in jobs if _matches(members, p.get("filter"))], p)
+        return _page(f"{kind.word}Jobs", [members for members in jobs if _matches(members, p.get("filter"))], p)
 
     def _store(self, store_id: str) -> SequenceStore:
         store = self._state.stores.get(store_id)

@@ -6,7 +6,7 @@ import re
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics._service.kinds import READ_SET_JOB_KINDS
 
 CHANGED_REQUESTS = ("refuse", "old job", "new job")
 
@@ -65,10 +65,10 @@ class Settings:
 
     job_seconds: float = field(default=5.0, metadata=_NUMBER)
     max_read_sets: dict[str, int | None] = field(
-        default_factory=lambda: {kind.value: kind.max_read_sets for kind in ReadSetJobKind}, metadata=_LIMIT
+        default_factory=lambda: {kind.word: kind.max_items for kind in READ_SET_JOB_KINDS}, metadata=_LIMIT
     )
     max_concurrent_jobs: dict[str, int | None] = field(
-        default_factory=lambda: {kind.value: kind.max_concurrent_jobs for kind in ReadSetJobKind}, metadata=_LIMIT
+        default_factory=lambda: {kind.word: kind.max_concurrent_jobs for kind in READ_SET_JOB_KINDS}, metadata=_LIMIT
     )
     calls_per_second: int | None = field(default=5, metadata=_LIMIT)
     get_lag: float = field(default=0.0, metadata=_NUMBER)

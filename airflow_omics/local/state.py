@@ -253,7 +253,7 @@ class State:
 
     def running(self, kind: ReadSetJobKind, place: Place) -> int:
         """Count the jobs of a kind in this place that are not over."""
-        return sum(job.kind is kind and job.store.place == place for job in self._running)
+        return sum(job.kind == kind and job.store.place == place for job in self._running)
 
     def read_sets(self) -> Iterator[ReadSet]:
         """Return the read sets of all stores."""

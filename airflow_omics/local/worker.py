@@ -29,12 +29,12 @@ class Worker:
         """Tell whether somebody else is at an item's work, so that it takes this job no time."""
         read_set = job.read_set(item)
         is_activating = read_set is not None and read_set.status == "ACTIVATING"
-        return job.kind is ReadSetJobKind.ACTIVATION and is_activating and not item.names & self._state.failing.keys()
+        return job.kind == ReadSetJobKind.ACTIVATION and is_activating and not item.names & self._state.failing.keys()
 
     def begin(self, job: Job, item: Item) -> None:
         """Begin with an item."""
         read_set = job.read_set(item)
-        if job.kind is ReadSetJobKind.ACTIVATION and read_set is not None and read_set.status == "ARCHIVED":
+        if job.kind == ReadSetJobKind.ACTIVATION and read_set is not None and read_set.status == "ARCHIVED":
             read_set.status, read_set.activated_by = "ACTIVATING", item
 
     def abandon(self, job: Job, item: Item) -> None:
@@ -52,12 +52,12 @@ class Worker:
         for name in item.names & self._state.failing.keys():
             self.abandon(job, item)
             raise ItemFailedError(self._state.failing[name])
-        if job.kind is ReadSetJobKind.IMPORT:
+        if job.kind == ReadSetJobKind.IMPORT:
             return self._import(job, item)
         read_set = job.read_set(item)
         if read_set is None:
             raise ItemFailedError("The read set does not exist.")
-        return self._export(job, read_set) if job.kind is ReadSetJobKind.EXPORT else self._activate(item, read_set)
+        return self._export(job, read_set) if job.kind == ReadSetJobKind.EXPORT else self._activate(item, read_set)
 
     def _activate(self, item: Item, read_set: ReadSet) -> str:
         is_anothers = read_set.status == "ACTIVATING" and read_set.activated_by is not item

@@ -1,0 +1,260 @@
+"""Asking for much work of one kind and store with few calls: what sensors, operators and the triggerer share."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_omics._airflow import conf
+from airflow_omics._service.kind import Kind, Verdict, Work
+from airflow_omics.exceptions import (
+    UNKNOWN_STATUS,
+    WAITED_OUT,
+    OmicsCredentialsError,
+    OmicsNotFoundError,
+    OmicsRequestError,
+    OmicsTransientError,
+)
+from airflow_omics.hooks import OmicsHook
+
+OUTAGE = 3
+"""How many answers in a row, from the first, AWS must have kept back for a poll to be given up."""
+
+SAMPLE = 3
+"""How many that may have ended a sensor asks for, if others surely have not."""
+
+REMIND_EVERY = 10
+"""At every how many polls it is said again what may keep a wait from ending."""
+
+NOT_FOUND_SECONDS = 5.0
+"""
+How long what AWS does not find is asked for again, before it counts as not found, unless ``[omics] not_found_seconds``
+in Airflow's configuration says otherwise: whether a job can be found from the moment it is started is documented
+nowhere.
+"""
+
+Answer = Work | OmicsRequestError | str
+"""What is known of some work, why nothing is, or, as text, what is to be said about waiting for it."""
+
+
+def list_wanted(
+    hook: OmicsHook, kind: Kind, store_id: str, wanted: Collection[str], **criteria: Any
+) -> Iterator[list[Any]]:
+    """
+    Yield, page by page of a List, those of the wanted that are in it; a page may have none.
+
+    It ends with the last page, or with as many pages as there are still unknown: from then on, asking for each by
+    itself takes no more calls. Of few, nothing is listed.
+
+    :param criteria: The List's filter, by AWS's names.
+    :raises airflow_omics.exceptions.OmicsRequestError: A List failed.
+    """
+    unknown = set(wanted)
+    if len(unknown) <= kind.few:
+        return
+    for number, page in enumerate(hook.list_work(kind, store_id, **criteria), 1):
+        found = [work for work in page if work.id in unknown]
+        unknown.difference_update(work.id for work in found)
+        yield found
+        if number >= len(unknown):
+            return
+
+
+@dataclass
+class Poll:
+    """
+    Asks for work, and remembers what it needs to ask with fewer calls the next time.
+
+    :param log: Where warnings go: a logger, Airflow's or the standard library's.
+    :param polls: How often it was asked before.
+    :param waited: For how many seconds this wait has been asking in other processes. What is not found counts as not
+        found all that time: what was there before was deleted.
+    :param lost: Since when, by the service's clock, something is not found.
+    """
+
+    hook: OmicsHook
+    kind: Kind
+    store_id: str
+    log: Any
+    polls: int = 0
+    waited: float = 0
+    lost: dict[str, datetime] = field(default_factory=dict)
+    missed: dict[str, OmicsTransientError] = field(default_factory=dict)
+    """What kept AWS from telling the last :meth:`get` of something."""
+    gone: dict[str, OmicsNotFoundError] = field(default_factory=dict)
+    """What the last :meth:`get` has not found for too long."""
+    listed: dict[str, Any] = field(default_factory=dict)
+    """What the last :meth:`find_open` found to have ended: work as a List tells of it."""
+    _last: dict[str, str] = field(default_factory=dict)
+    """The statuses that were told last."""
+    _open: set[str] = field(default_factory=set)
+
+    def find_open(self, ids: Collection[str]) -> set[str]:
+        """
+        Return those of these that are surely waited for still, and need no Get now.
+
+        Usually a few Lists tell it of all. If listing is refused or out of order, fewer or none are surely open: Get
+        may work all the same.
+
+        :raises airflow_omics.exceptions.OmicsCredentialsError: AWS does not accept the connection's credentials.
+        """
+        wanted, found = set(ids), set[str]()
+        self._last = {work_id: status for work_id, status in self._last.items() if work_id in wanted}
+        self.listed = {}
+        try:
+            for work in self._by_status(wanted) if self.kind.listed_statuses else self._by_page(wanted):
+                self._last[work.id] = work.status
+                self.lost.pop(work.id, None)
+                # Looked at, for a filter that is not applied must not keep what has ended waiting for ever.
+                if work.is_status_known and work.verdict() is Verdict.WAITING:
+                    found.add(work.id)
+                elif not self.kind.listed_statuses:
+                    self.listed[work.id] = work
+        except OmicsCredentialsError:
+            raise
+        except OmicsRequestError as error:
+            self.log.warning("%s Asking by itself for every %s that was not listed.", error, self.kind.name)
+        self._open = found
+        return found
+
+    def _by_status(self, wanted: set[str]) -> Iterator[Work]:
+        """List by status. What has ended is found by its absence: a Get then says how."""
+        found: set[str] = set()
+        for status in self.kind.listed_statuses:
+            if sum(self._may_be(work_id, status) for work_id in wanted - found) <= self.kind.few:
+                continue
+            for page in self.hook.list_work(self.kind, self.store_id, status=status):
+                listed = [work for work in page if work.id in wanted]
+                yield from listed
+                found.update(work.id for work in listed)
+                if found >= wanted:
+                    return  # the other pages have work that nobody here waits for
+
+    def _may_be(self, work_id: str, status: str) -> bool:
+        """Tell whether it can have this status now, by what it had last: the statuses are listed as they are common."""
+        _, first, rare = self.kind.listed_statuses
+        last = self._last.get(work_id)
+        return last == status if status == rare else last in (None, first, status)
+
+    def _by_page(self, wanted: set[str]) -> Iterator[Work]:
+        for page in list_wanted(self.hook, self.kind, self.store_id, wanted):
+            yield from page
+
+    def choose(self, ids: Iterable[str], surely_open: Collection[str]) -> list[str]:
+        """
+        Return those of these that a sensor asks for: all, or if it is clear that the wait goes on a few by chance.
+
+        So one that does not exist is found before all the others have ended.
+        """
+        rest = [work_id for work_id in ids if work_id not in surely_open]
+        if not surely_open:
+            return rest
+        failed = [work_id for work_id, work in self.listed.items() if work.verdict() is Verdict.FAILED]
+        return failed + random.sample(rest, min(SAMPLE, len(rest)))
+
+    def ask(self, ids: Iterable[str]) -> Iterator[tuple[str, Answer]]:
+        """
+        Yield what is known of each of these: from the last :meth:`find_open`, or else by a Get; or why nothing is.
+
+        Throttling hits single calls, so those are made again as long as others succeed; else a long list would never
+        be seen whole. In an outage the poll is given up soon. What AWS does not find may have been started a moment
+        ago, so it is asked for again for a few seconds. At every tenth poll, the first is one, it also yields what may
+        keep a wait from ending.
+
+        :raises airflow_omics.exceptions.OmicsCredentialsError: AWS does not accept the connection's credentials.
+        """
+        is_time_to_remind = self.polls % REMIND_EVERY == 0
+        self.polls += 1
+        if is_time_to_remind:
+            yield from self._reminders(self._open)
+        give_up = math.inf
+        while True:
+            asked, missed, not_found = 0, [], []
+            for asked, work_id in enumerate(ids, 1):
+                answer = self.listed.get(work_id) or self._get(work_id)
+                if isinstance(answer, OmicsTransientError):
+                    missed.append(work_id)
+                if isinstance(answer, OmicsNotFoundError):
+                    patience = conf.getfloat("omics", "not_found_seconds", fallback=NOT_FOUND_SECONDS)
+                    give_up = min(give_up, time.monotonic() + patience)
+                    if time.monotonic() < give_up:
+                        not_found.append(work_id)
+                        continue
+                    self.lost.pop(work_id, None)
+                if is_time_to_remind:
+                    yield from self._reminders([work_id])
+                yield work_id, answer
+                if len(missed) == asked == OUTAGE:
+                    return
+            ids = not_found + (missed if len(missed) < asked else [])
+            if not ids:
+                return
+            time.sleep(1 if not_found else 0)
+
+    def _get(self, work_id: str) -> Answer:
+        try:
+            work: Work = self.hook.get_work(self.kind, self.store_id, work_id)
+        except OmicsCredentialsError:
+            raise
+        except OmicsNotFoundError as error:
+            return self._lose(work_id, error)
+        except OmicsRequestError as error:
+            return error
+        self.lost.pop(work_id, None)
+        self._last[work_id] = work.status
+        return work
+
+    def _lose(self, work_id: str, error: OmicsNotFoundError) -> Answer:
+        """Return why something is not found, or that it is waited for, if its kind is."""
+        patience, now = timedelta(seconds=self.kind.patience), self.hook.service_time
+        since = self.lost.setdefault(work_id, now - timedelta(seconds=self.waited))
+        if not patience:
+            return error
+        minutes = f"not found for {self.kind.patience / 60:.0f} minutes."
+        if now - since < patience:
+            return f"{error} It is asked for until it was {minutes}"
+        gone = OmicsNotFoundError(f"{error} It was {minutes}")
+        gone.__cause__ = error.__cause__
+        return gone
+
+    def _reminders(self, ids: Iterable[str]) -> Iterator[tuple[str, str]]:
+        for work_id in ids:
+            status = self._last.get(work_id, "")
+            if said := self.kind.reminders.get(status):
+                yield work_id, f"{self.kind.describe(self.store_id, work_id)} is {status}. {said}"
+
+    def get(self, ids: Iterable[str], *, is_in_full: bool = False) -> Iterator[Any]:
+        """
+        Yield what is known of each of these; one that AWS could not say anything of now is left out, and logged.
+
+        :param is_in_full: Whether what a List told is not enough.
+        :raises airflow_omics.exceptions.OmicsRequestError: A call failed in a way that does not pass by itself.
+        """
+        if is_in_full:
+            self.listed = {}
+        self.missed, self.gone = {}, {}
+        for work_id, answer in self.ask(ids):
+            self.missed.pop(work_id, None)
+            if isinstance(answer, str):
+                self.log.warning("%s", answer)
+            elif isinstance(answer, OmicsTransientError):
+                self.missed[work_id] = answer
+                self.log.warning(WAITED_OUT, answer)
+            elif isinstance(answer, OmicsNotFoundError):
+                self.gone[work_id] = answer
+            elif isinstance(answer, OmicsRequestError):
+                raise answer
+            else:
+                if not answer.is_status_known:
+                    self.log.warning(UNKNOWN_STATUS, answer, answer.status)
+                yield answer
+
+    @property
+    def trouble(self) -> OmicsTransientError | None:
+        """What kept AWS from telling the last :meth:`get` of all."""
+        return next(iter(self.missed.values()), None)
