@@ -23,7 +23,7 @@ help:
 	@echo 'make installed    install the wheel beside what the images of Amazon MWAA have, and look at it there'
 	@echo 'make faults       break everything around 2,000 waits of a real Airflow, and print what became of them'
 	@echo 'make soak MINUTES=10  let a steady stream of waits through one triggerer, and see whether anything grows'
-	@echo 'make mutation     change jobs, exceptions, aws_errors, shared_poll, and see whether tests notice (ARGS="jobs")'
+	@echo 'make mutation     change nine modules a little, and see whether tests notice (ARGS="goals" takes one)'
 	@echo 'make model        run 5,000 random histories of tasks that start jobs, then break the code and see it found'
 	@echo 'make benchmark    measure waits in the triggerer, pokes, and operators with many read sets'
 	@echo 'make lint         linter, formatter check and type check'

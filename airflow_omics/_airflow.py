@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        TaskDeferred,
     )
 else:
     try:
@@ -35,6 +36,7 @@ else:
             AirflowRescheduleException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            TaskDeferred,
         )
     except ImportError:  # can go when Airflow 3.2 is the oldest supported
         from airflow.exceptions import (
@@ -44,6 +46,7 @@ else:
             AirflowRescheduleException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            TaskDeferred,
         )
     try:
         from airflow.sdk.configuration import conf
@@ -60,6 +63,7 @@ __all__ = [
     "AirflowSkipException",
     "Context",
     "PokeReturnValue",
+    "TaskDeferred",
     "conf",
     "connection_trouble",
 ]

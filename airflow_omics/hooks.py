@@ -19,6 +19,7 @@ from airflow_omics._service.kind import Kind
 from airflow_omics._service.kinds import READ_SET, ReadSetJobKind
 from airflow_omics._service.limits import shown
 from airflow_omics._service.parsing import items
+from airflow_omics._values import wrong
 from airflow_omics.exceptions import OmicsArgumentError, OmicsResponseError, OmicsThrottledError
 
 MOST_PAGES, MOST_PAGES_OF_A_STATUS = 10_000, 100
@@ -138,6 +139,9 @@ class OmicsHook(OmicsClientHook):
         :return: The items of boto3's ``list_read_sets``, of all pages.
         """
         store = parse_id("sequence_store_id", sequence_store_id)
+        for name, value in criteria.items():
+            if value is None:  # an XCom that is missing must not find the whole store
+                raise wrong(name, value, "a criterion of ListReadSets; leave out what is not to be one")
         named = {_in_camel_case(name): value for name, value in criteria.items()}
         if unknown := named.keys() - READ_SET_CRITERIA:
             raise OmicsArgumentError(
@@ -164,11 +168,8 @@ class OmicsHook(OmicsClientHook):
                 if not all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in listed):
                     raise ValueError(f"{kind.listed_as} is {shown(listed, 80)}, expected structures with an id")
                 following = page.get("nextToken")
-                if (
-                    not isinstance(following, str | None)
-                    or following in tokens
-                    or (following and len(tokens) + 1 >= most)
-                ):
+                is_endless = following in tokens or (following and len(tokens) + 1 >= most)
+                if not isinstance(following, str | None) or is_endless:
                     raise ValueError(f"nextToken is {shown(following, 80)} after {len(tokens) + 1} pages")
             yield listed
             if not following:

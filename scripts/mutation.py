@@ -28,10 +28,15 @@ KILLED = {1, 3, -signal.SIGXCPU, -signal.SIGKILL}
 """pytest's exit codes for a failure, also of its own, and how what took too long ended."""
 
 TESTS = {
-    "jobs": ["test_parsing.py"],
+    "_service/jobs": ["test_parsing.py"],
     "exceptions": ["test_exceptions.py"],
-    "aws_errors": ["test_aws_errors.py"],
-    "shared_poll": ["test_shared_poll.py", "test_shared_poll_calls.py", "test_shared_poll_errors.py"],
+    "_aws/errors": ["test_aws_errors.py"],
+    "_waiting/shared_poll": ["test_shared_poll.py", "test_shared_poll_calls.py", "test_shared_poll_errors.py"],
+    "_starting/goals": ["test_goals.py"],
+    "_starting/memory": ["test_memory.py"],
+    "_starting/outcome": ["test_outcome.py"],
+    "_starting/starter": ["test_starting.py"],
+    "_starting/attempt": ["test_attempt.py"],
 }
 """The tests of a module's own, in tests/."""
 
@@ -69,13 +74,13 @@ def main() -> int:
                 problems.append(f"Not in {SURVIVORS.relative_to(ROOT)}:\n{shown}")
     print(*problems, sep="\n")
     for row in [("module", "mutants", "killed", "survived", ""), *rows]:
-        print("{:12}{:>9}{:>9}{:>9}{:>9}".format(*row))
+        print("{:22}{:>9}{:>9}{:>9}{:>9}".format(*row))
     return bool(problems)
 
 
 def prepare(name: str) -> Path:
     """Copy what mutmut needs to run the mutants of a module; return where."""
-    place = ROOT / ".mutation" / name
+    place = ROOT / ".mutation" / name.replace("/", "-")
     shutil.rmtree(place, ignore_errors=True)
     (place / "tmp").mkdir(parents=True)
     for folder in ("airflow_omics", "scripts", "tests"):

@@ -30,6 +30,10 @@ except ImportError:  # can go when Airflow 3.2 is the oldest supported
         AirflowSkipException,
         TaskDeferred,
     )
+try:
+    from airflow.sdk.exceptions import AirflowTaskTimeout
+except ImportError:  # can go when Airflow 3.2 is the oldest supported
+    from airflow.exceptions import AirflowTaskTimeout
 
 __all__ = [
     "DAG",
@@ -37,6 +41,7 @@ __all__ = [
     "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "TaskDeferred",
     "dag",
     "s3_metadata_with_an_underscore",

@@ -74,9 +74,10 @@ class Attempt(Starter):
             if not self.pending and not self.running:
                 self.judge()
             self.start()
-            if self.running and (is_waiting or self.pending or not self.findings):
+            is_judged = len(self.findings) == len(self.items)
+            if self.running and (is_waiting or self.pending or not is_judged):
                 self.poll()
-            if not self.pending and not is_waiting and not self.findings:
+            if not self.pending and not is_waiting and not is_judged:
                 self.judge()  # it left its worker until all was started
             if self.pending or self.running or self.is_current or not is_waiting:
                 return
@@ -163,7 +164,9 @@ class Attempt(Starter):
     def _find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:
         """Return what is known of an item; how soon a read set shows what a job did is documented nowhere."""
         finding = self.goal.find(item, told, read_sets)
-        ended = self.ended.get(finding.job_id or "")
+        job = self.jobs.get(finding.job_id or "")
+        # Of a job of an earlier attempt; a clear comes later than AWS takes to show what a job did.
+        ended = self.ended.get(finding.job_id or "") or (job.completion_time if job and not self.is_cleared else None)
         is_fresh = ended and self.hook.service_time - ended < SHOWN_LATE
         return Finding(State.UNDER_WAY, job_id=finding.job_id) if finding.is_early and is_fresh else finding
 
@@ -251,9 +254,10 @@ class Attempt(Starter):
         """Ask for every running job that may have ended; a place that one leaves is filled at once."""
         self.check()
         self.trouble = None
-        for job_id, answer in self.store.ended(self.running - self.lost.keys()):
+        lost = list(self.lost)
+        for job_id, answer in self.store.ended(self.running.difference(lost)):
             self._hear(job_id, answer)
-        for job_id, answer in self.store.ask(list(self.lost)):
+        for job_id, answer in self.store.ask(lost):
             self._hear(job_id, answer)
 
     def _hear(self, job_id: str, answer: ReadSetJob | OmicsRequestError) -> None:

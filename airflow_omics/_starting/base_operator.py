@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, Suppor
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_omics._airflow import AirflowException, Context, conf, generation_of, since_of
+from airflow_omics._airflow import AirflowException, Context, TaskDeferred, conf, generation_of, since_of
 from airflow_omics._arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
 from airflow_omics._aws.settings import check_client_of, check_no_secrets
 from airflow_omics._service.kinds import ReadSetJobKind
@@ -171,7 +171,9 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         """If an attempt does not come to its end, log its jobs and push what is known."""
         try:
             yield
-        except (AirflowException, KeyboardInterrupt, SystemExit):
+        except TaskDeferred:
+            raise
+        except BaseException:  # Airflow's timeouts and kills are no Exceptions
             self._tell_what_goes_on(attempt)
             with suppress(Exception):  # what interrupts is to be told
                 push_interrupted(attempt, context)
@@ -228,7 +230,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             )
 
     def _timed_out(self, attempt: Attempt) -> str:
-        after = "" if self.timeout is None else f" after {self.timeout:.0f} s"  # a DAG may have lost its timeout since
+        after = "" if self.timeout is None else f" after {self.timeout:g} s"  # a DAG may have lost its timeout since
         trouble = f" Last trouble: {attempt.trouble}" if attempt.trouble else ""
         return (
             f"Timed out{after}: {attempt.progress}; sequence store {attempt.sequence_store_id}, {self.hook.where}. "

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from airflow_omics._service.job_items import FAILED, FINISHED, ItemKey, JobItem, item_key
+from airflow_omics._service.job_items import FINISHED, ItemKey, JobItem, item_key
 from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.kind import Verdict
 from airflow_omics._service.kinds import ReadSetJobKind
@@ -210,7 +210,7 @@ class ActivationGoal(Goal):
         if read_set and read_set.status != ReadSetStatus.ARCHIVED:
             return Finding(State.UNDER_WAY, job_id=job_id)
         found = _by_jobs(told)
-        if finished and found.state is State.MISSING:
+        if finished and told[-1][1].status == FINISHED and found.state is State.MISSING:
             why = f"Read set is ARCHIVED still, although job {finished[-1]} finished it"
             return Finding(State.MISSING, None, finished[-1], why, is_early=True)
         return found
@@ -221,11 +221,6 @@ GOALS: dict[ReadSetJobKind, type[Goal]] = {
     ReadSetJobKind.ACTIVATION: ActivationGoal,
     ReadSetJobKind.IMPORT: ImportGoal,
 }
-
-
-def has_failed(told: Sequence[Record]) -> bool:
-    """Tell whether the last job that tells of an item says that it FAILED."""
-    return bool(told) and told[-1][1].status == FAILED
 
 
 def _by_jobs(told: Sequence[Record]) -> Finding:

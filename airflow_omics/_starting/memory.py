@@ -14,32 +14,51 @@ from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.limits import shown
 from airflow_omics._service.parsing import ID, iso_time, items, message, text, texts
 from airflow_omics._starting.attempt import Attempt
-from airflow_omics._starting.goals import Item
+from airflow_omics._starting.goals import Finding, Item, State
 from airflow_omics._starting.starter import Chunk
 from airflow_omics._values import number
-from airflow_omics.exceptions import OmicsEventError, OmicsRefusedError
+from airflow_omics.exceptions import (
+    OmicsCredentialsError,
+    OmicsEventError,
+    OmicsNotFoundError,
+    OmicsRefusedError,
+    OmicsTransientError,
+)
+
+_REFUSALS = {each.__name__: each for each in (OmicsRefusedError, OmicsNotFoundError, OmicsCredentialsError)}
 
 
 def remember(attempt: Attempt) -> dict[str, Any]:
     """Return what :func:`take_up` takes: of a job that has ended what it told of the items, of others the id."""
     places = {item.key: place for place, item in enumerate(attempt.items)}
-    refused: dict[str, list[int]] = {}
+    refused: dict[tuple[str, str], list[int]] = {}
     for key, error in attempt.refused.items():
-        refused.setdefault(str(error), []).append(places[key])
+        refused.setdefault((type(error).__name__, str(error)), []).append(places[key])
+    held = [(places[item.key], attempt.findings[item.key]) for item in attempt.items if attempt.holds(item)]
     return {
         "sources": [dict(item.source) for item in attempt.items],
+        "sequence_store_id": attempt.sequence_store_id,
         "parameters": dict(attempt.parameters),
+        "identity": list(attempt.identity),
+        "held": [[place, finding.read_set_id, finding.job_id] for place, finding in held],
+        "trouble": str(attempt.trouble) if attempt.trouble else None,
         "jobs": {
             job_id: _told(job, places) if job and job_id not in attempt.running else None
             for job_id, job in attempt.jobs.items()
         },
         "running": sorted(attempt.running),
+        "others": sorted(attempt.running - attempt.own),
         "sent": {job_id: [places[key] for key in keys] for job_id, keys in attempt.sent.items()},
         "lost": {job_id: since.isoformat() for job_id, since in attempt.lost.items()},
         "ended": {job_id: when.isoformat() for job_id, when in attempt.ended.items()},
-        "refused": [{"message": said, "places": where} for said, where in refused.items()],
+        "refused": [{"error": name, "message": said, "places": where} for (name, said), where in refused.items()],
         "pending": [
-            {"places": [places[item.key] for item in chunk.items], "after": list(chunk.after), "tried": chunk.tried}
+            {
+                "places": [places[item.key] for item in chunk.items],
+                "after": list(chunk.after),
+                "tried": chunk.tried,
+                "replayed": chunk.replayed,
+            }
             for chunk in attempt.pending
         ],
         "has_looked_for_jobs": attempt.has_looked_for_jobs,
@@ -55,34 +74,19 @@ def take_up(attempt: Attempt, memory: object) -> None:
     try:
         if not isinstance(memory, Mapping):
             raise ValueError("expected a dictionary")
-        attempt.items = [Item.of(_checked(source)) for source in items(memory, "sources")]
-        keys = {item.key for item in attempt.items}
-        if not keys or () in keys or len(keys) < len(attempt.items):
-            raise ValueError("sources are missing, or there twice")
-        attempt.parameters = {_text(name): _text(value) for name, value in dict(memory["parameters"]).items()}
-        if not attempt.parameters.keys() <= {"destination", "roleArn"}:
-            raise ValueError("parameters has another member than destination and roleArn")
-        attempt.jobs = {
-            _id(job_id): _taken_up(attempt, _id(job_id), told) for job_id, told in dict(memory["jobs"]).items()
-        }
-        attempt.running = set(texts(memory, "running"))
-        attempt.sent = {
-            _id(job_id): [item.key for item in _at(attempt, places)] for job_id, places in dict(memory["sent"]).items()
-        }
-        attempt.lost = {job_id: _moment(since) for job_id, since in dict(memory["lost"]).items()}
-        attempt.ended = {job_id: _moment(when) for job_id, when in dict(memory["ended"]).items()}
+        _take_up_what_was_given(attempt, memory)
+        _take_up_jobs(attempt, memory)
+        for place, read_set_id, job_id in items(memory, "held"):
+            (item,) = _at(attempt, [place])
+            names = {"read_set_id": read_set_id, "job_id": job_id}
+            attempt.findings[item.key] = Finding(State.HOLDS, text(names, "read_set_id"), text(names, "job_id"))
+        said = text(memory, "trouble")
+        attempt.trouble = OmicsTransientError(said) if said else None
         attempt.refused = {}
         for refusal in items(memory, "refused"):
-            error = OmicsRefusedError(_text(refusal["message"]))
+            error = _REFUSALS[refusal["error"]](_text(refusal["message"]))
             attempt.refused.update({item.key: error for item in _at(attempt, refusal["places"])})
-        attempt.pending = deque(
-            Chunk(
-                tuple(_at(attempt, chunk["places"])), tuple(map(_id, texts(chunk, "after"))), _seconds(chunk["tried"])
-            )
-            for chunk in items(memory, "pending")
-        )
-        if not attempt.running <= attempt.jobs.keys() or not attempt.lost.keys() <= attempt.jobs.keys():
-            raise ValueError("a job is missing")
+        attempt.pending = deque(_chunk(attempt, chunk) for chunk in items(memory, "pending"))
         if not isinstance(memory["has_looked_for_jobs"], bool):
             raise ValueError("has_looked_for_jobs is missing")
         attempt.has_looked_for_jobs = memory["has_looked_for_jobs"]
@@ -93,11 +97,43 @@ def take_up(attempt: Attempt, memory: object) -> None:
         ) from error
 
 
+def _take_up_what_was_given(attempt: Attempt, memory: Mapping[str, Any]) -> None:
+    attempt.items = [Item.of(_checked(source)) for source in items(memory, "sources")]
+    keys = {item.key for item in attempt.items}
+    if not keys or () in keys or len(keys) < len(attempt.items):
+        raise ValueError("sources are missing, or there twice")
+    parameters = {_text(name): _text(value) for name, value in dict(memory["parameters"]).items()}
+    if not parameters.keys() <= {"destination", "roleArn"}:
+        raise ValueError("parameters has another member than destination and roleArn")
+    attempt.give(_id(memory["sequence_store_id"]), parameters, items(memory, "identity"))
+
+
+def _take_up_jobs(attempt: Attempt, memory: Mapping[str, Any]) -> None:
+    attempt.jobs = {_id(job_id): _taken_up(attempt, _id(job_id), told) for job_id, told in dict(memory["jobs"]).items()}
+    attempt.running = set(texts(memory, "running"))
+    attempt.others = frozenset(texts(memory, "others"))
+    attempt.sent = {
+        _id(job_id): [item.key for item in _at(attempt, places)] for job_id, places in dict(memory["sent"]).items()
+    }
+    attempt.lost = {job_id: _moment(since) for job_id, since in dict(memory["lost"]).items()}
+    attempt.ended = {job_id: _moment(when) for job_id, when in dict(memory["ended"]).items()}
+    if not attempt.running <= attempt.jobs.keys() or not attempt.lost.keys() <= attempt.jobs.keys():
+        raise ValueError("a job is missing")
+
+
+def _chunk(attempt: Attempt, chunk: Mapping[str, Any]) -> Chunk:
+    if type(chunk["replayed"]) is not int:
+        raise ValueError(f"replayed is {shown(chunk['replayed'], 80)}")
+    after = tuple(map(_id, texts(chunk, "after")))
+    return Chunk(tuple(_at(attempt, chunk["places"])), after, _seconds(chunk["tried"]), chunk["replayed"])
+
+
 def _told(job: ReadSetJob, places: Mapping[ItemKey, int]) -> dict[str, Any]:
     """Return a job that has ended, with what it told of the task's items."""
     own = [item for item in job.items if item.key in places]
     told = [[places[item.key], item.status, item.id, item.message] for item in own]
-    return {"summary": replace(job, items=()).summary(), "items": told}
+    said = job.status_message if len(own) == len(job.items) else None  # it may tell of somebody else's items
+    return {"summary": replace(job, items=(), status_message=said).summary(), "items": told}
 
 
 def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_omics._airflow import Context
-from airflow_omics._service.job_items import FINISHED, ItemKey, JobItem
+from airflow_omics._service.job_items import FAILED, FINISHED, ItemKey, JobItem
 from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.limits import LONGEST_MESSAGE, some
 from airflow_omics._starting.attempt import Attempt
-from airflow_omics._starting.goals import Item, has_failed
+from airflow_omics._starting.goals import Item
 from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsRefusedError
 
 
@@ -60,7 +60,10 @@ class Outcome:
 
     def _is_failed_by_a_job(self, item: Item) -> bool:
         """Tell whether a job ended FAILED for an item: that is what may be accepted."""
-        return item.key not in self._attempt.refused and has_failed(self._told.get(item.key, ()))
+        if item.key in self._attempt.refused or not (told := self._told.get(item.key)):
+            return False
+        job, record = told[-1]  # not an old failure, where this attempt's own job tells nothing
+        return record.status == FAILED and self._sent.get(item.key, job.job_id) == job.job_id
 
     def _jobs(self) -> list[ReadSetJob]:
         keys: dict[str, set[ItemKey]] = defaultdict(set)
@@ -110,7 +113,7 @@ def push_interrupted(attempt: Attempt, context: Context) -> None:
     """Push what is known when an attempt does not come to its end."""
     told, done = attempt.told(), dict[ItemKey, str | None]()
     for item in attempt.items:
-        finished = [each.id for _, each in told.get(item.key, ()) if each.status == FINISHED]
+        finished = [each.id for _, each in told.get(item.key, ()) if each.status == FINISHED and each.id]
         if attempt.holds(item):
             done[item.key] = attempt.findings[item.key].read_set_id
         elif finished and attempt.goal.do_jobs_vouch:

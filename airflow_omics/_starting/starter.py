@@ -95,12 +95,20 @@ class Starter:
     """The jobs that this attempt started, with the items of each."""
     refused: dict[ItemKey, OmicsRefusedError] = field(default_factory=dict)
     pending: deque[Chunk] = field(default_factory=deque)
+    others: frozenset[str] = frozenset()
+    """The running jobs that had somebody else's items, too, when the attempt left its worker."""
     is_current: bool = False
     """Whether nothing was started, and nothing has ended, since it was looked what holds."""
 
     def __post_init__(self) -> None:
         self.kind: ReadSetJobKind = self.goal.kind
-        self.store = Store(self.hook, self.kind, self.sequence_store_id, self.log, self.check)
+        self.give(self.sequence_store_id, self.parameters, self.identity)
+
+    def give(self, sequence_store_id: str, parameters: dict[str, str], identity: Sequence[object]) -> None:
+        """Take what the task was given: a DAG may change while its task is deferred."""
+        self.sequence_store_id, self.parameters, self.identity = sequence_store_id, parameters, identity
+        self.goal = replace(self.goal, destination=parameters.get("destination"))
+        self.store = Store(self.hook, self.kind, sequence_store_id, self.log, self.check)
 
     def counts(self, job: ReadSetJob) -> bool:
         """Tell whether a job of the store counts."""
@@ -122,7 +130,10 @@ class Starter:
         return {
             job_id
             for job_id in self.running
-            if job_id in self.sent or not (job := self.jobs[job_id]) or all(item.key in keys for item in job.items)
+            if job_id in self.sent
+            or (
+                all(item.key in keys for item in job.items) if (job := self.jobs[job_id]) else job_id not in self.others
+            )
         }
 
     @property

@@ -180,6 +180,8 @@ class OmicsTrigger(BaseTrigger):
             kind, store, ids = self._parse_ids()
         except OmicsArgumentError as error:
             return str(error)
+        if not ids:
+            return f"the time to ask again about HealthOmics {kind.name}s in {kind.store.word} {store}"
         more = len(ids) - NAMED
         named = ", ".join(ids[:NAMED]) + (f" and {more} more" if more > 0 else "")
         return f"HealthOmics {kind.name}s {named} in {kind.store.word} {store}"

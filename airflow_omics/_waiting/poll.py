@@ -22,6 +22,9 @@ from airflow_omics.exceptions import (
 )
 from airflow_omics.hooks import OmicsHook
 
+VAIN = 3
+"""After how many pages in a row that have nothing of what is wanted a List is given up."""
+
 OUTAGE = 3
 """How many answers in a row, from the first, AWS must have kept back for a poll to be given up."""
 
@@ -48,8 +51,8 @@ def list_wanted(
     """
     Yield, page by page of a List, those of the wanted that are in it; a page may have none.
 
-    It ends with the last page, or with as many pages as there are still unknown: from then on, asking for each by
-    itself takes no more calls. Of few, nothing is listed.
+    It ends with the last page, with as many pages as there are still unknown, or after a few in vain: from then on,
+    asking for each by itself takes no more calls, or hardly more. Of few, nothing is listed.
 
     :param criteria: The List's filter, by AWS's names.
     :raises airflow_omics.exceptions.OmicsRequestError: A List failed.
@@ -57,11 +60,13 @@ def list_wanted(
     unknown = set(wanted)
     if len(unknown) <= kind.few:
         return
+    vain = 0
     for number, page in enumerate(hook.list_work(kind, store_id, **criteria), 1):
         found = [work for work in page if work.id in unknown]
         unknown.difference_update(work.id for work in found)
         yield found
-        if number >= len(unknown):
+        vain = 0 if found else vain + 1
+        if number >= len(unknown) or vain == VAIN:
             return
 
 

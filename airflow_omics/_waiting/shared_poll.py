@@ -151,6 +151,8 @@ class SharedPoll:
     def _forget(self, work_id: str) -> None:
         self._by_id.pop(work_id, None)
         self._due.pop(work_id, None)
+        if self._poll is not None:
+            self._poll.lost.pop(work_id, None)  # who waits for it later begins anew
 
     def _retire(self) -> None:
         """Let no more waits join."""
