@@ -1,23 +1,24 @@
-"""The IAM policy in README.md: what it allows is enough, and all of it is used."""
+"""The IAM policy in docs/connection.md: what it allows is enough, and all of it is used."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import TaskInstance, World, wake
 from starting import operator
-from test_readme import README
 from versions import TaskDeferred
 
 from airflow_omics._service.kinds import READ_SET, READ_SET_JOB_KINDS
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.wire import service_model
 
-(POLICY,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
+CONNECTION = (Path(__file__).parent.parent / "docs" / "connection.md").read_text()
+(POLICY,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", CONNECTION, re.DOTALL))
 ALLOWED = {
     statement["Sid"]: {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
     for statement in POLICY["Statement"]

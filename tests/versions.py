@@ -1,7 +1,7 @@
 """
 What differs for tests between the versions that this provider runs on: where a name is, and what cannot be done.
 
-Each condition that skips a test has its line in README.md, under Versions.
+Each condition that skips a test has its line in docs/troubleshooting.md, under Versions.
 """
 
 from __future__ import annotations
