@@ -4,6 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+_OPTIONS = {
+    "calls_per_second": {
+        "description": (
+            "How often one process calls an operation, by one connection and in one region. AWS allows "
+            "5 calls a second per operation, account and region, unless it raised the quota for you."
+        ),
+        "version_added": "0.1.0",
+        "type": "float",
+        "example": None,
+        "default": "4.0",
+    },
+    "not_found_seconds": {
+        "description": (
+            "How many seconds a job that AWS does not find is asked for again, since it may have been "
+            "started a moment ago."
+        ),
+        "version_added": "0.1.0",
+        "type": "float",
+        "example": None,
+        "default": "5.0",
+    },
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Describe this provider in the form of Airflow's ``provider_info.schema.json``."""
@@ -30,28 +53,7 @@ def get_provider_info() -> dict[str, Any]:
         "config": {
             "omics": {
                 "description": "How this installation calls AWS HealthOmics.",
-                "options": {
-                    "calls_per_second": {
-                        "description": (
-                            "How often one process asks for something, and how often it starts a job. AWS allows "
-                            "5 calls a second per operation, account and region, unless it raised the quota for you."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "float",
-                        "example": None,
-                        "default": "4.0",
-                    },
-                    "not_found_seconds": {
-                        "description": (
-                            "How many seconds a job that AWS does not find is asked for again, since it may have been "
-                            "started a moment ago."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "float",
-                        "example": None,
-                        "default": "5.0",
-                    },
-                },
+                "options": _OPTIONS,
             }
         },
     }

@@ -20,6 +20,7 @@ from moto.sts.models import sts_backends
 from secret_search import SECRET, secrets_in
 
 from airflow_omics._aws.masking import MASK, mask
+from airflow_omics._waiting.shared_connection import Connection
 from airflow_omics._waiting.shared_poll import Source
 from airflow_omics.hooks import OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
@@ -177,7 +178,7 @@ def test_a_triggers_event(connect: Connect, world: World, broken: str) -> None:
 
 def test_a_shared_poll_is_named_without_its_configuration() -> None:
     config = json.dumps({"proxies": {"https": f"http://me:{SECRET}@proxy"}})
-    assert SECRET not in repr(Source(EXPORT, "1234567890", "aws_default", None, None, config))
+    assert SECRET not in repr(Source(EXPORT, "1234567890", Connection("aws_default", None, None, config)))
 
 
 def test_what_is_no_secret_stays() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,10 +12,13 @@ import pytest
 from conftest import ONE_TRY, PATIENCE, World
 from waiting import EXPORT, gets, run, until
 
-from airflow_omics._waiting.shared_poll import FEW, LONGEST_GATHERING, SharedPoll, Source, Wait
+from airflow_omics._waiting.schedule import FEW
+from airflow_omics._waiting.shared_connection import Connection, SharedConnection
+from airflow_omics._waiting.shared_poll import LONGEST_GATHERING, SharedPoll, Source, Wait
 from airflow_omics.exceptions import OmicsTransientError
 
-SOURCE = Source(EXPORT, "1234567890", "aws_default", None, None, "{}")
+CONNECTION = Connection("aws_default", None, None, "{}")
+SOURCE = Source(EXPORT, "1234567890", CONNECTION)
 
 
 def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
@@ -37,32 +39,12 @@ def test_what_is_to_be_known_is_told_once_however_fast_it_comes() -> None:
     asyncio.run(tell_and_listen())
 
 
-def test_what_is_asked_for_in_a_round() -> None:
-    async def choose() -> None:
-        poll, wait = SharedPoll.of(SOURCE), Wait(["1"], 10)
-        poll.join(wait)
-        now = asyncio.get_running_loop().time()
-        over, soon, later = {"over": now}, {"soon": now + 4}, {"later": now + 6}
-        few = {str(number): 0.0 for number in range(FEW)}
-        for due, chosen in [
-            ({}, []),
-            (soon, []),
-            (over | soon | later, ["over", "soon"]),
-            (few | soon, list(few)),
-            (few | over | soon | later, [*few, "over", "soon", "later"]),
-        ]:
-            poll._due = dict(due)
-            assert poll._choose() == chosen
-        poll.leave(wait)
-
-    run(choose())
-
-
 def test_a_bug_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
     async def break_it() -> None:
         poll, wait = SharedPoll.of(SOURCE), Wait(["1"], 10)
         poll.join(wait)
-        poll._due["1"] = "soon"  # type: ignore[assignment]
+        poll._schedule.begin(["1"])
+        poll._schedule.end("soon", [], 0)  # type: ignore[arg-type]
         await wait.listen()
         (error,) = wait.take_news()
         assert isinstance(error, TypeError)
@@ -79,24 +61,22 @@ def test_who_leaves_takes_along_what_only_he_waited_for() -> None:
         first, second, hurried = Wait(["1", "2"], 10), Wait(["2", "3"], 10), Wait(["4"], 5)
         poll.join(first)
         poll.join(second)
-        poll._due["1"] = math.inf  # it is being asked for
         poll.join(hurried)
-        assert poll._due == {**dict.fromkeys("1234", 0), "1": math.inf}
-        assert poll._interval == 5
+        assert (poll._interval, sorted(poll._schedule.choose(5))) == (5, ["1", "2", "3", "4"])
         poll.leave(hurried)
         assert (poll._interval, poll._by_id) == (10, {"1": {first}, "2": {first, second}, "3": {second}})
         poll.leave(first)
         assert (poll._interval, poll._by_id) == (10, {"2": {second}, "3": {second}})
-        assert poll._due == dict.fromkeys("23", 0)
+        assert poll._schedule.choose(10) == ["2", "3"]
         poll.leave(second)
-        assert (poll._interval, poll._by_id, poll._due) == (60, {}, {})
+        assert (poll._interval, poll._by_id, len(poll._schedule)) == (60, {}, 0)
 
     run(join_and_leave())
 
 
 def test_a_round_tells_what_it_had_no_time_for(world: World) -> None:
     jobs = [world.start(EXPORT) for _ in range(FEW)]
-    source = replace(SOURCE, sequence_store_id=world.store, botocore_config=json.dumps(ONE_TRY))
+    source = Source(EXPORT, world.store, replace(CONNECTION, botocore_config=json.dumps(ONE_TRY)))
 
     async def ask(seconds: float) -> list[str]:
         poll, wait = SharedPoll.of(source), Wait(jobs, 600)
@@ -158,17 +138,14 @@ def test_a_round_begins_after_those_who_come_together_but_waits_no_longer() -> N
 
 
 def test_aws_is_asked_as_the_waits_say(world: World) -> None:
-    source = Source(EXPORT, world.store, "aws_default", "eu-west-3", False, '{"read_timeout": 5}')
+    connection = Connection("aws_default", "eu-west-3", False, '{"read_timeout": 5}')
 
     async def connect() -> Any:
-        poll, wait = SharedPoll.of(source), Wait([], 600)
-        poll.join(wait)
-        connected = poll._connect()
-        poll.leave(wait)
-        return connected
+        shared = SharedConnection.of(connection)
+        hook = await asyncio.to_thread(lambda: shared.hook)
+        shared.release()
+        return hook
 
-    connected = run(connect())
-    assert (connected.kind, connected.store_id) == (EXPORT, world.store)
-    hook = connected.hook
+    hook = run(connect())
     assert (hook.aws_conn_id, hook.region_name, hook.verify) == ("aws_default", "eu-west-3", False)
     assert hook.conn.meta.config.read_timeout == 5

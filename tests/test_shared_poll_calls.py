@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from contextvars import ContextVar
 from typing import Any
 
 from conftest import JOB_SECONDS, World, first_event
 from waiting import EXPORT, asked, gets, give_up, ids, run, the_poll, threads, trigger, until
 
-from airflow_omics._waiting.shared_poll import FEW, ROUNDS_LOST, SharedPoll
+from airflow_omics._service.kind import Kind
+from airflow_omics._service.kinds import READ_SET, READ_SET_JOB_KINDS
+from airflow_omics._waiting.schedule import FEW
+from airflow_omics._waiting.shared_poll import ROUNDS_LOST, SharedPoll
+from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 
 def test_the_next_round_is_due_within_the_interval(world: World) -> None:
@@ -20,8 +23,8 @@ def test_the_next_round_is_due_within_the_interval(world: World) -> None:
     async def one_round() -> None:
         waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=600)))
         poll = await the_poll()
-        await until(lambda: 0 < poll._due[job_id] < math.inf)
-        assert 500 < poll._due[job_id] - asyncio.get_running_loop().time() <= 600
+        await until(lambda: poll._schedule._due)
+        assert 500 < poll._schedule._due[job_id] - asyncio.get_running_loop().time() <= 600
         await give_up(waiting)
 
     run(one_round())
@@ -71,6 +74,34 @@ def test_a_poll_has_one_thread_and_disconnects_after_its_last_round(world: World
     assert "conn" not in vars(run(leave_while_asked())._poll.hook)
 
 
+def test_all_waits_of_a_connection_share_one_client_and_one_thread(world: World) -> None:
+    other = world.omics.create_sequence_store(name="another")["id"]
+    world.local.archive_read_sets(world.read_sets)
+    waits: list[tuple[Kind, str, str]] = [(kind, world.store, world.start(kind)) for kind in READ_SET_JOB_KINDS]
+    waits += [(READ_SET, world.store, world.read_sets[2])]
+    waits += [(READ_SET, other, world.local.add_read_sets(other, 1, "ARCHIVED")[0])]
+
+    async def wait_for_all_kinds() -> None:
+        arguments: dict[str, Any] = {"poll_interval": 0.3}
+        waiting = [
+            asyncio.create_task(
+                first_event(
+                    OmicsReadSetJobTrigger(kind=kind.word, sequence_store_id=store, job_ids=[work_id], **arguments)
+                )
+            )
+            for kind, store, work_id in waits
+        ]
+        await until(lambda: asked(world, "GetReadSetMetadata") > 2)
+        await until(lambda: all(asked(world, kind.operation("Get")) for kind in READ_SET_JOB_KINDS))
+        assert threads() == ["airflow-omics-poll"]
+        polls = SharedPoll._polls[asyncio.get_running_loop()].values()
+        assert len(polls) == len(waits)
+        assert len({poll._connection for poll in polls}) == 1
+        await give_up(*waiting)
+
+    run(wait_for_all_kinds())
+
+
 def test_what_a_poll_logs_goes_to_no_tasks_log(world: World) -> None:
     task: ContextVar[str] = ContextVar("task")
     logged_by: list[str | None] = []
@@ -100,7 +131,7 @@ def test_waits_share_a_few_calls_a_round_and_each_ending_is_fetched_once(world: 
     async def all_of_them() -> list[Any]:
         waiting = [asyncio.create_task(first_event(trigger(world, job_id, poll_interval=60))) for job_id in jobs]
         poll = await the_poll()
-        await until(lambda: all(0 < due < math.inf for due in poll._due.values()))  # the first round is over
+        await until(lambda: len(poll._schedule._due) == len(jobs))  # the first round has ended
         assert asked(world, "Get") == 0
         assert asked(world, "ListReadSetExportJobs") == 4  # one for IN_PROGRESS, three pages of SUBMITTED
         world.local.advance(JOB_SECONDS)

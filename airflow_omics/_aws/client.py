@@ -1,4 +1,4 @@
-"""How the hook comes by its client, and makes a call: credentials, pace, and what to make of what Python raises."""
+"""How the hook comes by its client, and makes a call: credentials, rate, and what to make of what Python raises."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from airflow_omics._airflow import AirflowException
 from airflow_omics._aws.connection import MALFORMED, OmicsConnectionHook
 from airflow_omics._aws.errors import are_credentials_expired, is_denied, is_key_unknown, is_no_word_of_aws
 from airflow_omics._aws.masking import masked
-from airflow_omics._aws.rate_limit import keep_pace
+from airflow_omics._aws.rate_limit import limit_rate
 from airflow_omics._service.limits import cut, shown
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRequestError
 
@@ -99,7 +99,7 @@ class OmicsClientHook(OmicsConnectionHook):
         self.conn_config.botocore_config = self._settings(config)  # the client of STS takes it from there
         client: OmicsClient = super().get_client_type(region_name, None, deferrable)
         self._remember_where(client.meta.region_name)
-        keep_pace(client)
+        limit_rate(client, self.aws_conn_id)
         client.meta.events.register("before-send.omics", self._keep_token)
         client.meta.events.register("before-parse.omics", self._keep_answer)
         return client

@@ -1,5 +1,7 @@
 """
-Keeping this process under the rate that the service allows: 5 calls a second of each operation (user guide, quotas).
+Keeping this process under the rate that the service allows.
+
+That is 5 calls a second of each operation, for an account and region (user guide, "Service quotas").
 
 Every HTTP request counts, botocore's own retries too, so it is requests that get their turns, and not calls.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,32 +22,24 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 CALLS_PER_SECOND = 4.0
-"""How often one process starts a job of a kind, and how often it asks about those, unless ``[omics]
-calls_per_second`` in Airflow's configuration says otherwise."""
+"""How often one process calls an operation, unless ``[omics] calls_per_second`` in Airflow's configuration says
+otherwise."""
 
-_MARGIN = 1.02  # so that no second has one call too many
 _SLOWER, _FASTER, _SLOWEST = 1.5, 0.8, 4.0
 
 
 @dataclass
 class _Turns:
-    """
-    Turns, of which any second has no more than the rate; a few come at once after a pause.
-
-    They get rarer for a while after the service said that there are too many.
-    """
+    """Turns, evenly spaced. They get rarer for a while after the service said that there are too many."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    last: deque[float] = field(default_factory=deque)
+    last: float = 0.0
     slowness: float = 1.0
 
     def wait(self, rate: float) -> None:
-        at_once = max(int(rate), 1)
         with self.lock:
-            now = turn = time.monotonic()
-            while len(self.last) >= at_once:
-                turn = max(now, self.last.popleft() + _MARGIN * self.slowness * at_once / rate)
-            self.last.append(turn)
+            now = time.monotonic()
+            self.last = turn = max(now, self.last + self.slowness / rate)
         time.sleep(turn - now)
 
     def learn(self, was_throttled: bool) -> None:
@@ -53,16 +47,16 @@ class _Turns:
             self.slowness = min(max(self.slowness * (_SLOWER if was_throttled else _FASTER), 1.0), _SLOWEST)
 
 
-_turns: defaultdict[tuple[str, str], _Turns] = defaultdict(_Turns)
+_turns: defaultdict[tuple[str | None, str, str], _Turns] = defaultdict(_Turns)
 
 
-def keep_pace(client: BaseClient) -> None:
+def limit_rate(client: BaseClient, aws_conn_id: str | None) -> None:
     """
-    Make every request of a client wait for its turn among those of all clients of this process.
+    Make every request of a client wait for its turn among those of this process that the same quota counts.
 
-    Requests that start jobs of a kind have turns of their own, and so have those that ask about such jobs (Get and
-    List together), at each endpoint. When other processes use the quota too and the service throttles, the turns
-    get up to four times as rare, until calls succeed again.
+    A quota is an account's, for a region and an operation; the connection stands for the account, the endpoint for the
+    region. When other processes use the quota too and the service throttles, the turns get up to four times as rare,
+    until calls succeed again.
     """
     endpoint = client.meta.endpoint_url
 
@@ -70,19 +64,12 @@ def keep_pace(client: BaseClient) -> None:
         rate = conf.getfloat("omics", "calls_per_second", fallback=CALLS_PER_SECOND)
         if not rate > 0:
             raise OmicsArgumentError(f"[omics] calls_per_second is {rate} in Airflow's configuration, expected above 0")
-        _turns[endpoint, _purpose(operation_name)].wait(rate)
+        _turns[aws_conn_id, endpoint, operation_name].wait(rate)
 
     def learn(event_name: str, parsed_response: Any, **_: Any) -> None:
         if isinstance(parsed_response, dict):
             operation_name = event_name.rpartition(".")[2]
-            _turns[endpoint, _purpose(operation_name)].learn(is_throttling(parsed_response))
+            _turns[aws_conn_id, endpoint, operation_name].learn(is_throttling(parsed_response))
 
     client.meta.events.register_first("request-created.omics", wait)  # before it is signed, for signatures age
     client.meta.events.register("response-received.omics", learn)
-
-
-def _purpose(operation: str) -> str:
-    """Name the quota, or the quotas, that a call counts towards."""
-    return (
-        operation if operation.startswith("Start") else operation.removeprefix("Get").removeprefix("List").rstrip("s")
-    )

@@ -106,9 +106,8 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         self.deferrable = deferrable
         self.poll_interval = parse_seconds("poll_interval", poll_interval)
         self.timeout = None if timeout is None else parse_seconds("timeout", timeout)
-        self.max_concurrent_jobs = (
-            None if max_concurrent_jobs is None else parse_count("max_concurrent_jobs", max_concurrent_jobs)
-        )
+        most = max_concurrent_jobs
+        self.max_concurrent_jobs = None if most is None else parse_count("max_concurrent_jobs", most)
         self.accept_partial_failure = accept_partial_failure
         self.client_token = client_token
         self._attempt: Attempt | None = None
@@ -263,11 +262,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={
-                "memory": remember(attempt),
-                "deadline": attempt.deadline,
-                "try_number": context["ti"].try_number,
-            },
+            kwargs={"memory": remember(attempt), "deadline": attempt.deadline, "try_number": context["ti"].try_number},
             # The trigger wakes the task at its deadline; this is for the case that no triggerer runs.
             timeout=None if left == math.inf else timedelta(seconds=max(left, 0) + NO_TRIGGERER),
         )

@@ -20,6 +20,7 @@ from airflow_omics._aws.settings import check_connection
 from airflow_omics._service.kind import Kind, Verdict, Work
 from airflow_omics._service.limits import LONGEST_MESSAGE, shown, some
 from airflow_omics._waiting import trigger_events
+from airflow_omics._waiting.shared_connection import Connection
 from airflow_omics._waiting.shared_poll import SharedPoll, Source, Wait
 from airflow_omics.exceptions import UNKNOWN_STATUS, WAITED_OUT, OmicsArgumentError, OmicsTransientError
 
@@ -171,8 +172,8 @@ class OmicsTrigger(BaseTrigger):
             seconds = max(parse_moment("wake_at", self.wake_at) - time.time(), 0)
         if self.until not in ("all", "any"):
             raise OmicsArgumentError(f"until is {shown(self.until)}, expected 'all' or 'any'")
-        source = Source(kind, store, self.aws_conn_id, self.region_name, self.verify, config)
-        return source, Wait(list(dict.fromkeys(ids)), interval), seconds
+        connection = Connection(self.aws_conn_id, self.region_name, self.verify, config)
+        return Source(kind, store, connection), Wait(list(dict.fromkeys(ids)), interval), seconds
 
     @property
     def _named(self) -> str:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import logging
-import math
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
@@ -27,7 +25,8 @@ from asgiref.sync import sync_to_async
 from airflow_omics._airflow import AirflowFailException
 from airflow_omics._service.kind import Kind, Verdict, Work
 from airflow_omics._service.limits import shown
-from airflow_omics._waiting.daemon_thread import DaemonThread
+from airflow_omics._waiting.schedule import Schedule
+from airflow_omics._waiting.shared_connection import Connection, SharedConnection
 from airflow_omics.exceptions import OmicsRequestError, OmicsTransientError
 
 if TYPE_CHECKING:
@@ -41,9 +40,6 @@ GATHER = 0.1
 LONGEST_GATHERING = 2.0
 """Seconds after which a round begins although waits go on joining."""
 
-FEW = 3
-"""Up to how many waits that just joined are asked for without all the others."""
-
 News = Work | Exception | str
 """What AWS says, why it says nothing, or, as text, what the wait's log is to say."""
 ROUNDS_LOST = 3
@@ -55,12 +51,8 @@ class Source:
     """Where a wait's work is, and how AWS is asked for it; what equal ones share."""
 
     kind: Kind
-    sequence_store_id: str
-    aws_conn_id: str | None
-    region_name: str | None
-    verify: bool | str | None
-    botocore_config: str = field(repr=False)  # the log shows sources, and proxies may have passwords
-    """JSON."""
+    store_id: str
+    connection: Connection
 
 
 @dataclass(eq=False, slots=True)
@@ -102,13 +94,12 @@ class SharedPoll:
         self._waits: set[Wait] = set()
         self._by_id: dict[str, set[Wait]] = {}
         self._intervals: Counter[float] = Counter()
-        self._due: dict[str, float] = {}
-        """When each is to be asked for; 0 for one that was never asked for."""
+        self._schedule = Schedule(self._loop.time)
         self._joined = asyncio.Event()
         self._outage: OmicsTransientError | None = None
         """Why AWS gives no answer now, for any wait."""
         self._rounds_lost = 0
-        self._thread = DaemonThread("airflow-omics-poll")
+        self._connection = SharedConnection.of(source.connection)
         self._poll: Poll | None = None
         # In an empty context, so that what it logs does not go to the log of the task that happened to be first.
         self._task = self._loop.create_task(self._run(), context=contextvars.Context())
@@ -122,13 +113,12 @@ class SharedPoll:
     def join(self, wait: Wait) -> None:
         """Have a wait's work asked for until it leaves."""
         if wait.interval < self._interval:
-            latest = self._loop.time() + wait.interval  # what is being asked for gets its time after the round
-            self._due = {work_id: due if due == math.inf else min(due, latest) for work_id, due in self._due.items()}
+            self._schedule.hurry(wait.interval)  # what is being asked for gets its time after the round
         self._waits.add(wait)
         self._intervals[wait.interval] += 1
         for work_id in wait.ids:
             self._by_id.setdefault(work_id, set()).add(wait)
-            self._due[work_id] = 0.0
+            self._schedule.add(work_id)
         if self._outage:
             wait.tell(self._outage)
         self._joined.set()
@@ -145,12 +135,11 @@ class SharedPoll:
         if not self._waits:
             self._retire()
             self._task.cancel()
-            self._thread.submit(self._disconnect)
-            self._thread.shutdown(wait=False)
+            self._connection.release()
 
     def _forget(self, work_id: str) -> None:
         self._by_id.pop(work_id, None)
-        self._due.pop(work_id, None)
+        self._schedule.remove(work_id)
         if self._poll is not None:
             self._poll.lost.pop(work_id, None)  # who waits for it later begins anew
 
@@ -166,11 +155,10 @@ class SharedPoll:
         try:
             while True:
                 await self._gather()
-                if ids := self._choose():
+                if ids := self._schedule.choose(self._interval):
                     await self._round(ids)
-                next_due = min(self._due.values(), default=None)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(next_due):
+                    async with asyncio.timeout_at(self._schedule.next()):
                         await self._joined.wait()
         except Exception as error:  # a bug; nobody may wait for ever because of it
             log.exception("The shared poll of %s ended", shown(self._source))
@@ -185,24 +173,11 @@ class SharedPoll:
             await asyncio.sleep(GATHER)
         self._joined.clear()
 
-    def _choose(self) -> list[str]:
-        """
-        Return what to ask for now: what just joined, or what is due; all, if that is more than a few.
-
-        What is due soon is asked for as well, so that what joined at different times is asked for together.
-        """
-        now = self._loop.time()
-        chosen = [work_id for work_id, due in self._due.items() if not due]
-        if any(0 < due <= now for due in self._due.values()):
-            soon = now + self._interval / 2
-            chosen = [work_id for work_id, due in self._due.items() if due <= soon]
-        return chosen if len(chosen) <= FEW else list(self._due)
-
     async def _round(self, ids: list[str]) -> None:
         # Not asyncio.to_thread: Airflow's look-up of a connection finds its way to this loop only with asgiref.
-        ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._thread)  # type: ignore[call-overload]
+        ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._connection.thread)  # type: ignore[call-overload]
         began = self._loop.time()
-        self._due.update(dict.fromkeys(ids, math.inf))
+        self._schedule.begin(ids)
         try:
             left = await ask(ids, self._interval)
         except Exception as error:
@@ -216,10 +191,7 @@ class SharedPoll:
             self._rounds_lost = 0
         # A little earlier than must be, by chance, so that many polls spread.
         due = began + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
-        # But for what joined meanwhile: it may not have been asked for since.
-        asked = [work_id for work_id in ids if self._due.get(work_id) == math.inf]
-        self._due.update(dict.fromkeys(asked, due))
-        self._due.update(dict.fromkeys(self._due.keys() & left, began))
+        self._schedule.end(due, left, began)
 
     @property
     def _interval(self) -> float:
@@ -255,7 +227,10 @@ class SharedPoll:
 
         :param seconds: How long to ask one by one before the others' turn comes again.
         """
-        self._poll = self._poll or self._connect()
+        if self._poll is None:
+            from airflow_omics._waiting.poll import Poll  # noqa: PLC0415 - imports boto3, and this may be the loop
+
+            self._poll = Poll(self._connection.hook, self._source.kind, self._source.store_id, log)
         began = time.monotonic()
         surely_open = self._poll.find_open(ids)
         to_ask = [work_id for work_id in ids if work_id not in surely_open]
@@ -288,17 +263,3 @@ class SharedPoll:
         self._loop.call_soon_threadsafe(self._hear_of_outage, outage)
         for work_id, error in () if is_outage else missed.items():
             self._loop.call_soon_threadsafe(self._hear, work_id, error)
-
-    def _connect(self) -> Poll:
-        # Imported here, since importing boto3 takes long, and triggers import this module on the event loop.
-        from airflow_omics._waiting.poll import Poll  # noqa: PLC0415
-        from airflow_omics.hooks import OmicsHook  # noqa: PLC0415
-
-        source = self._source
-        config: dict[str, Any] = json.loads(source.botocore_config)
-        hook = OmicsHook(source.aws_conn_id, source.region_name, source.verify, config)
-        return Poll(hook, source.kind, source.sequence_store_id, log)
-
-    def _disconnect(self) -> None:
-        if self._poll is not None:
-            self._poll.hook.disconnect()
