@@ -16,7 +16,7 @@ NAMED_WITH_MESSAGE = 5
 _ROOM = LARGEST_ERROR - 5 * LONGEST_MESSAGE
 """Characters for what an error names; with one name that is longer, and what is said around, it keeps its bound."""
 
-_MORE = "more; XCom has all: failed_job, and the ids alone failed_read_set_ids"
+_MORE = "more; XCom has all: failed_job, and the ids alone failed_{}s"
 
 UNKNOWN_STATUS = "%s has a status unknown to this version: %r. Waiting on."
 """How the log says so, with the work and its status."""
@@ -31,11 +31,11 @@ class OmicsArgumentError(AirflowFailException, ValueError):
 
 class OmicsReadSetJobFailedError(AirflowException):
     """
-    Read set jobs are over and did not succeed; from an operator, a retry starts what is missing.
+    Jobs have ended and did not succeed; from an operator, a retry starts what is missing.
 
     Its text has at most 10,000 characters, and says how much more there is in XCom.
 
-    :param jobs: The failed ones, of one sequence store; available as ``.jobs``.
+    :param jobs: The failed ones, of one store; available as ``.jobs``.
     :param where: By which connection, and in which region or at which endpoint, in words.
     :param others: What else keeps the task from its goal, a sentence each.
     :param to_retry: What a task has to be given to try the rest again; available as ``.to_retry``.
@@ -49,22 +49,24 @@ class OmicsReadSetJobFailedError(AirflowException):
         self.others = tuple(others)
         self.to_retry = list(to_retry)
         endings = [_ending(job, _ROOM // len(self.jobs)) for job in self.jobs]
-        told = some([*endings, *map(cut, self.others)], _ROOM, "\n", f"jobs {_MORE}")
         first = self.jobs[0] if self.jobs else None
+        more = _MORE.format(first.kind.item_argument) if first else "more"
+        told = some([*endings, *map(cut, self.others)], _ROOM, "\n", f"jobs {more}")
         store = f"{first.kind.store.word.capitalize()} {first.sequence_store_id}" if first else ""
         super().__init__(f"{told} {', '.join(filter(None, [store, cut(where)]))}.")
 
-    def push(self, context: Context, result: object) -> None:
+    def push(self, context: Context, result: object, item_argument: str = "read_set_id") -> None:
         """
         Push to XCom what a downstream task with another trigger rule needs to take up the failures.
 
         :param result: What the task would have returned; goes under ``failed_job``. The ids of the failed read sets
             go under ``failed_read_set_ids``.
+        :param item_argument: What the id of an item is called; ``reference_id`` for references.
         """
         ids = dict.fromkeys(each.id for job in self.jobs for each in job.failed if each.id)
         if task_instance := context.get("ti"):
             task_instance.xcom_push(key="failed_job", value=result)
-            task_instance.xcom_push(key="failed_read_set_ids", value=list(ids))
+            task_instance.xcom_push(key=f"failed_{item_argument}s", value=list(ids))
 
     def __reduce__(self) -> tuple[type[OmicsReadSetJobFailedError], tuple[Any, ...]]:
         return type(self), (self.jobs, self.where, self.others, self.to_retry)
@@ -123,4 +125,5 @@ def _ending(job: ReadSetJob, room: int) -> str:
         text += f", {len(job.unfinished)} were never finished" if job.unfinished else ""
     named = [str(each) for each in job.failed[:NAMED_WITH_MESSAGE]]
     named += [str(replace(each, message=None)) for each in job.failed[NAMED_WITH_MESSAGE:]]
-    return f"{text}: {some(named, room, more=_MORE)}.{said}" if named else f"{text}.{said}"
+    more = _MORE.format(job.kind.item_argument)
+    return f"{text}: {some(named, room, more=more)}.{said}" if named else f"{text}.{said}"

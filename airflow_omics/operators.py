@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_omics._arguments import (
     check,
+    check_id,
     check_ids,
     parse_destination,
     parse_ids,
@@ -14,13 +16,31 @@ from airflow_omics._arguments import (
     parse_sources,
 )
 from airflow_omics._service.kinds import ReadSetJobKind
-from airflow_omics._starting.base_operator import OmicsStartReadSetJobOperator
+from airflow_omics._starting.base_operator import OmicsStartJobOperator
 from airflow_omics._starting.goals import Source
 from airflow_omics._values import is_mapped
-from airflow_omics.links import OmicsExportedObjectsLink, OmicsSequenceStoresLink
+from airflow_omics.links import OmicsExportedObjectsLink, OmicsLink, OmicsSequenceStoresLink
 
 if TYPE_CHECKING:
-    from airflow_omics._values import Ids, Sources, Text
+    from airflow_omics._values import Id, Ids, Sources, Text
+
+
+class OmicsStartReadSetJobOperator(OmicsStartJobOperator):
+    """
+    Ensure a state of any number of read sets, by jobs; use the subclass of the kind of job.
+
+    :param sequence_store_id: The sequence store: 10 to 36 digits. (templated)
+
+    The other parameters are those of :class:`airflow_omics._starting.base_operator.OmicsStartJobOperator`.
+    """
+
+    template_fields: Sequence[str] = (*OmicsStartJobOperator.template_fields, "sequence_store_id")
+    operator_extra_links: Collection[OmicsLink] = (OmicsSequenceStoresLink(),)
+
+    def __init__(self, *, sequence_store_id: Id, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_id("sequence_store_id", sequence_store_id)
+        self.sequence_store_id = sequence_store_id
 
 
 class OmicsStartReadSetExportJobOperator(OmicsStartReadSetJobOperator):

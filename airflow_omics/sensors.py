@@ -70,7 +70,7 @@ class OmicsReadSetJobSensor(_StoreSensor):
 
     def _failure(self, context: Context, failed: list[Any], result: object) -> OmicsReadSetJobSensorError:
         error = OmicsReadSetJobSensorError(failed, self.hook.where)
-        error.push(context, result)
+        error.push(context, result, self.kind.item_argument)
         return error
 
 

@@ -31,15 +31,15 @@ BREAKAGES: dict[str, list[tuple[str, str, str]]] = {
     "DELETED ignored": [
         (
             "_starting/goals",
-            "if record.read_set_id not in read_sets or (read_set and read_set.status in KEPT):",
-            'if read_set is None or read_set.status in (*KEPT, "DELETED"):',
+            "if record.id not in known or (made and made.status in made.kind.kept):",
+            'if made is None or made.status in (*made.kind.kept, "DELETED"):',
         ),
     ],
     "fewer items taken for finished": [
         (
             "_starting/attempt",
-            "        finding = self.goal.find(item, told, read_sets)\n",
-            """        finding = self.goal.find(item, told, read_sets)
+            "        finding = self.goal.find(item, told, known)\n",
+            """        finding = self.goal.find(item, told, known)
         for job_id, keys in self.sent.items():
             if item.key in keys and not told and (sent := self.jobs.get(job_id)) and sent.status == "COMPLETED":
                 return Finding(State.HOLDS, item.name, job_id)

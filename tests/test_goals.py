@@ -117,7 +117,7 @@ def test_without_a_time_of_the_run_every_job_counts() -> None:
 def test_an_export_holds_where_a_job_finished(items: list[JobItem], found: Finding) -> None:
     item = Item.of({"readSetId": READ_SET})
     assert goal(EXPORT).find(item, told(*items), {}) == found
-    assert goal(EXPORT).read_sets(item, told(*items)) == []
+    assert goal(EXPORT).to_look_at(item, told(*items)) == []
 
 
 # --- imports
@@ -166,7 +166,7 @@ def test_of_two_imports_one_that_is_in_the_store_is_enough() -> None:
 
 
 def test_an_import_asks_for_what_jobs_made() -> None:
-    assert goal(IMPORT).read_sets(Item.of(SOURCE), told(JobItem(("x",), FAILED, "6666666666"), DONE, UNNAMED)) == [
+    assert goal(IMPORT).to_look_at(Item.of(SOURCE), told(JobItem(("x",), FAILED, "6666666666"), DONE, UNNAMED)) == [
         READ_SET
     ]
 
@@ -206,4 +206,4 @@ def test_an_activation_holds_where_the_read_set_is_active(
 ) -> None:
     item = Item.of({"readSetId": READ_SET})
     assert goal(ACTIVATION).find(item, told(*items), known) == found
-    assert goal(ACTIVATION).read_sets(item, told(*items)) == [READ_SET]
+    assert goal(ACTIVATION).to_look_at(item, told(*items)) == [READ_SET]

@@ -190,7 +190,7 @@ ANOTHER = f"{shown(MEMORY['jobs'][ENDED] | {'summary': ...}, 80)} is another job
         (with_items(LONG), f"items is {SHOWN}, expected a list"),
         (with_items([[0, "FINISHED"]]), "not enough values to unpack (expected 4, got 2)"),
         (with_items([[0, [LONG], X, None]]), f"['{LONG[:77]}…: expected text"),
-        (with_items([[0, "FINISHED", [5], None]]), "read_set_id is [5], expected text"),
+        (with_items([[0, "FINISHED", [5], None]]), "item_id is [5], expected text"),
         (with_items([[0, "FINISHED", X, [5]]]), "said is [5], expected text"),
         (with_items([[True, "FINISHED", X, None]]), "[True]: expected places of items"),
         ({"running": [[5]]}, "running[0] is [5], expected text"),

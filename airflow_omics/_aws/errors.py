@@ -220,17 +220,18 @@ def _advice(error: ClientError, operation: str, action: str) -> str:
             f"The credentials of the Airflow connection need the IAM action {action} on this resource; "
             "check the policies of their user or role."
         )
-    arguments, kind = "sequence_store_id", ""
-    if operation == "GetReadSetMetadata":
-        arguments = "sequence_store_id and read_set_ids"
+    store, kind = ("reference" if "Reference" in operation else "sequence"), ""
+    arguments = f"{store}_store_id"
+    if operation.endswith("Metadata"):
+        arguments += f" and {'reference' if store == 'reference' else 'read_set'}_ids"
     elif operation.startswith("Get"):
-        arguments, kind = "sequence_store_id and job_id", ", that the job is of this kind"
+        arguments, kind = f"{arguments} and job_id", ", that the job is of this kind"
     elif operation.startswith("Start"):
-        sources = "sources" if "Import" in operation else "read_set_ids"
-        role = "" if "Activation" in operation else ", role_arn" + (", destination" if "Export" in operation else "")
-        arguments = f"sequence_store_id, {sources}{role}"
+        arguments += f", {'sources' if 'Import' in operation else 'read_set_ids'}"
+        arguments += "" if "Activation" in operation else ", role_arn"
+        arguments += ", destination" if "Export" in operation else ""
     if code == "ResourceNotFoundException":
-        return f"Check {arguments}{kind}, and that the connection's account and region are those of the sequence store."
+        return f"Check {arguments}{kind}, and that the connection's account and region are those of the {store} store."
     if code == "ValidationException":
         ids = ": both are text of 10 to 36 digits" if operation.startswith("Get") else ""
         return f"Check {arguments}{ids}."

@@ -95,6 +95,7 @@ class Kind:
     :param partly_failed: The statuses that succeed where a partial failure is accepted.
     :param listed_statuses: The statuses that a List is asked for; none if it is gone through, page by page.
     :param wanted: What is waited for, in words.
+    :param kept: The statuses of what is in its store.
     :param few: Up to how many are asked for one by one, since listing takes more calls.
     :param patience: Seconds for which one that is not found is waited for.
     :param fails_at_once: Whether a wait for many fails with the first one.
@@ -117,6 +118,7 @@ class Kind:
     partly_failed: tuple[str, ...] = ()
     listed_statuses: tuple[str, ...] = ()
     wanted: str = "to have ended"
+    kept: tuple[str, ...] = ()
     few: int = 3
     patience: float = 0
     fails_at_once: bool = False
@@ -130,8 +132,8 @@ class Kind:
 
     @property
     def item(self) -> str:
-        """What an item of a job is called."""
-        return self.works_on.word if self.works_on else ""
+        """What an item of a job is called; work that has none is its own."""
+        return self.works_on.word if self.works_on else self.word
 
     @property
     def item_argument(self) -> str:

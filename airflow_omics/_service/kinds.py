@@ -20,6 +20,7 @@ READ_SET = Kind(
     parser=ReadSet,
     verdicts=READ_SET_VERDICTS,
     wanted="to be ACTIVE",
+    kept=(ReadSetStatus.ACTIVE, ReadSetStatus.ARCHIVED, ReadSetStatus.ACTIVATING),
     few=10,
     patience=300,  # how soon one can be found is documented nowhere
     fails_at_once=True,

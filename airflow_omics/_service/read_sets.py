@@ -38,9 +38,6 @@ READ_SET_VERDICTS: dict[str, Verdict] = {
     ReadSetStatus.DELETED: Verdict.FAILED,
 }
 
-KEPT = (ReadSetStatus.ACTIVE, ReadSetStatus.ARCHIVED, ReadSetStatus.ACTIVATING)
-"""The statuses of a read set that is in its store."""
-
 
 @dataclass(frozen=True)
 class ReadSet:

@@ -15,9 +15,7 @@ from typing import Any
 from airflow_omics._service.job_items import FINISHED, ItemKey
 from airflow_omics._service.jobs import JobStatus, ReadSetJob
 from airflow_omics._service.kind import Verdict
-from airflow_omics._service.kinds import ReadSetJobKind
 from airflow_omics._service.limits import LONGEST_MESSAGE, some
-from airflow_omics._service.read_sets import ReadSet
 from airflow_omics._starting.goals import Finding, Item, Record, State, records, unfinished
 from airflow_omics._starting.starter import Chunk, Starter
 from airflow_omics.exceptions import (
@@ -122,10 +120,8 @@ class Attempt(Starter):
         done = {key for key, told in self.told().items() if any(record.status == FINISHED for _, record in told)}
         held = sum(self.holds(item) or (self.goal.do_jobs_vouch and item.key in done) for item in self.items)
         waiting = sum(len(chunk.items) for chunk in self.pending)
-        return (
-            f"{held} of {len(self.items)} read sets done, {waiting} to be started, {len(self.refused)} refused; "
-            f"{len(self.running)} {self.kind.word} jobs running"
-        )
+        done_so_far = f"{held} of {len(self.items)} {self.kind.item}s done, {waiting} to be started"
+        return f"{done_so_far}, {len(self.refused)} refused; {len(self.running)} {self.kind.word} jobs running"
 
     # --- looking what holds
 
@@ -138,15 +134,15 @@ class Attempt(Starter):
         told = self.told()
         is_carried = any(map(self.holds, self.items))
         asked = [item for item in self.items if not self.holds(item)]
-        read_sets = self._look(asked, told)
-        self._activating = {each.id for each in read_sets.values() if each and each.status == "ACTIVATING"}
+        known = self._look(asked, told)
+        self._activating = {each.id for each in known.values() if each and each.status == "ACTIVATING"}
         by_whom = {key[0] for key, of_item in told.items() for job, _ in of_item if job.verdict() is Verdict.WAITING}
         is_somebodys = self._activating - by_whom and not self.goal.do_jobs_vouch
         if is_somebodys and not self.has_looked_for_jobs:
             self._find_jobs()
             told = self.told()
         for item in asked:
-            self.findings[item.key] = self._find(item, told.get(item.key, ()), read_sets)
+            self.findings[item.key] = self._find(item, told.get(item.key, ()), known)
         self._line_up(told)
         self.is_current = True
         self.running |= {
@@ -161,9 +157,9 @@ class Attempt(Starter):
             self.findings.clear()
             self.judge()
 
-    def _find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:
+    def _find(self, item: Item, told: Sequence[Record], known: Mapping[str, Any]) -> Finding:
         """Return what is known of an item; how soon a read set shows what a job did is documented nowhere."""
-        finding = self.goal.find(item, told, read_sets)
+        finding = self.goal.find(item, told, known)
         job = self.jobs.get(finding.job_id or "")
         # Of a job of an earlier attempt; a clear comes later than AWS takes to show what a job did.
         ended = self.ended.get(finding.job_id or "") or (job.completion_time if job and not self.is_cleared else None)
@@ -184,7 +180,7 @@ class Attempt(Starter):
             key=lambda item: item.key,
         )
         new = [item for item in missing if item.key not in told]
-        if new and not self.is_first and self.kind == ReadSetJobKind.IMPORT:
+        if new and not self.is_first and self.kind.makes_items:
             self.log.warning(
                 "No import job is known for these sources; if one has imported them and AWS has forgotten it, they are "
                 "imported twice: %s",
@@ -210,12 +206,12 @@ class Attempt(Starter):
         found = [job for job in told.values() if any(item.key in keys for item in job.items)]
         self.has_looked_for_jobs = True
         ended = [job for job in found if job.verdict() is not Verdict.WAITING]
-        if self.is_cleared and self.kind == ReadSetJobKind.EXPORT and not unfinished(ended, keys):
+        if self.is_cleared and not self.goal.is_looked_at and not unfinished(ended, keys):
             self.log.info("Everything was exported before this task was cleared; exporting it again")
             found = [job for job in found if job not in ended]
         for job in found:
             self.jobs.setdefault(job.job_id, job)
-            self.log.info("%s has some of the read sets: %s, %s", job, job.status, job.progress)
+            self.log.info("%s has some of the %ss: %s", job, self.kind.item, job.in_words)
 
     def _ask_for_untold_jobs(self) -> None:
         """Ask for the jobs of which this process knows the id alone; forget those that AWS has forgotten."""
@@ -226,10 +222,10 @@ class Attempt(Starter):
             if job_id in self.jobs:
                 raise OmicsTransientError(f"{self.kind.word} job {job_id} is not found now.")
 
-    def _look(self, items: Iterable[Item], told: dict[ItemKey, list[Record]]) -> dict[str, ReadSet | None]:
+    def _look(self, items: Iterable[Item], told: dict[ItemKey, list[Record]]) -> dict[str, Any]:
         """Return the read sets that matter: those found, and None for what AWS does not know."""
-        found: dict[str, ReadSet | None] = {}
-        wanted = [name for item in items for name in self.goal.read_sets(item, told.get(item.key, ()))]
+        found: dict[str, Any] = {}
+        wanted = [name for item in items for name in self.goal.to_look_at(item, told.get(item.key, ()))]
         since = min((job.creation_time for job in self.jobs.values() if job and job.creation_time), default=None)
         # What an import makes is as young as its job. Of what was ACTIVATING, most is so still.
         youngest = {"createdAfter": since - timedelta(seconds=1)} if since and self.goal.do_jobs_vouch else {}

@@ -13,9 +13,9 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_omics._airflow import AirflowException, Context, TaskDeferred, conf, generation_of, since_of
-from airflow_omics._arguments import check_bool, check_id, parse_count, parse_id, parse_seconds, parse_token
+from airflow_omics._arguments import check_bool, parse_count, parse_id, parse_seconds, parse_token
 from airflow_omics._aws.settings import check_client_of, check_no_secrets
-from airflow_omics._service.kinds import ReadSetJobKind
+from airflow_omics._service.kind import Kind
 from airflow_omics._service.limits import LONGEST_MESSAGE, some
 from airflow_omics._starting.attempt import Attempt
 from airflow_omics._starting.goals import GOALS, Item, Source
@@ -27,7 +27,7 @@ from airflow_omics._waiting import trigger_events
 from airflow_omics._waiting.base_trigger import LEAVING, SETTLE
 from airflow_omics.exceptions import WAITED_OUT, OmicsNotFoundError, OmicsTransientError
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.links import OmicsLink, OmicsSequenceStoresLink
+from airflow_omics.links import OmicsLink
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 if TYPE_CHECKING:
@@ -37,19 +37,19 @@ NO_TRIGGERER = 60
 """Seconds after its deadline at which Airflow itself ends a deferred task."""
 
 
-class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
+class OmicsStartJobOperator(AwsBaseOperator[OmicsHook]):
     """
-    Ensure a state of any number of read sets, by jobs; use the subclass of the kind of job.
+    Ensure a state of any number of items, by jobs of one kind; a subclass says of which.
 
     It asks AWS what holds, starts jobs for what is missing, of the size that AWS allows and as room appears, waits for
-    them, and looks again. It succeeds if the goal was seen to hold for every read set; so a retry, or a clear, starts
+    them, and looks again. It succeeds if the goal was seen to hold for every item; so a retry, or a clear, starts
     only what is missing then.
 
     Returns, as XCom, the summaries (:meth:`airflow_omics.jobs.ReadSetJob.summary`) of the jobs that count, a list, with
-    its own read sets only; or with ``wait_for_completion=False`` the ids of the jobs under way, at once usable as a
-    sensor's ``job_id``. It pushes ``read_set_ids``, all for which the goal holds; if some are missing ``to_retry``, in
-    the form of its own argument; and before it fails the summaries under ``failed_job``, and the ids of the read sets
-    that jobs failed on under ``failed_read_set_ids``.
+    its own items only; or with ``wait_for_completion=False`` the ids of the jobs under way, at once usable as a
+    sensor's ``job_id``. It pushes ``read_set_ids`` (or ``reference_ids``), all for which the goal holds; if some are
+    missing ``to_retry``, in the form of its own argument; and before it fails the summaries under ``failed_job``, and
+    the ids of the items that jobs failed on under ``failed_read_set_ids`` (or ``failed_reference_ids``).
 
     With ``deferrable`` it leaves its worker as soon as it has started what there is room for, and the triggerer wakes
     it when there may be room again or all has ended. What it must remember meanwhile is kept where Airflow keeps a
@@ -57,7 +57,6 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
 
     There is no cancel: a task that is killed or timed out leaves its jobs running at AWS, and starts no more.
 
-    :param sequence_store_id: The sequence store: 10 to 36 digits. (templated)
     :param wait_for_completion: Wait until the goal holds. If False, the task ends when all that is missing was started.
     :param deferrable: Wait in the triggerer; by default what ``[operators] default_deferrable`` in Airflow's
         configuration says.
@@ -65,7 +64,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     :param timeout: Seconds, or a timedelta, after which the task fails; None for no limit.
     :param max_concurrent_jobs: How many jobs this task has running at once; None for the service's default quota
         (export 5, activation 25, import 5). An account's other jobs count towards its quota too; then the task waits.
-    :param accept_partial_failure: Let read sets be missing that a job ended FAILED, if others are done.
+    :param accept_partial_failure: Let items be missing that a job ended FAILED, if others are done.
     :param client_token: What identifies the work instead of DAG, run, task and map index. (templated)
     :param aws_conn_id: The Airflow connection used for AWS credentials. (templated)
     :param region_name: AWS region. If None, the connection's. (templated)
@@ -78,15 +77,14 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
     """
 
     aws_hook_class = OmicsHook
-    kind: ClassVar[ReadSetJobKind]
-    template_fields: Sequence[str] = aws_template_fields("sequence_store_id", "client_token", "botocore_config")
-    operator_extra_links: Collection[OmicsLink] = (OmicsSequenceStoresLink(),)
+    kind: ClassVar[Kind]
+    template_fields: Sequence[str] = aws_template_fields("client_token", "botocore_config")
+    operator_extra_links: Collection[OmicsLink] = ()
     ui_color = "#c8dff0"
 
     def __init__(  # noqa: PLR0913 - keywords, and the public face
         self,
         *,
-        sequence_store_id: Id,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: timedelta | SupportsFloat = 30,
@@ -97,11 +95,9 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_id("sequence_store_id", sequence_store_id)
         check_bool("accept_partial_failure", accept_partial_failure)
         check_bool("deferrable", deferrable)
         check_bool("wait_for_completion", wait_for_completion)
-        self.sequence_store_id = sequence_store_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = parse_seconds("poll_interval", poll_interval)
@@ -187,7 +183,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             return
         for job in told.values():
             attempt.take(job)
-            if self.kind == ReadSetJobKind.IMPORT:  # a summary does not tell which source is which
+            if self.kind.makes_items:  # a summary does not tell which source is which
                 attempt.jobs[job.job_id] = None
 
     def _is_done(self, attempt: Attempt) -> bool:
@@ -199,7 +195,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
             self.log.warning(WAITED_OUT, error)
         except StopError:
             pass
-        self.log.info("Sequence store %s, %s: %s", attempt.sequence_store_id, self.kind.word, attempt.progress)
+        self.log.info("%s, %s: %s", attempt.store.name.capitalize(), self.kind.word, attempt.progress)
         if attempt.is_over or (attempt.is_started and not self.wait_for_completion):
             return True
         if attempt.is_stopped:
@@ -232,7 +228,7 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         after = "" if self.timeout is None else f" after {self.timeout:g} s"  # a DAG may have lost its timeout since
         trouble = f" Last trouble: {attempt.trouble}" if attempt.trouble else ""
         return (
-            f"Timed out{after}: {attempt.progress}; sequence store {attempt.sequence_store_id}, {self.hook.where}. "
+            f"Timed out{after}: {attempt.progress}; {attempt.store.name}, {self.hook.where}. "
             f"These {self.kind.word} jobs go on at AWS, which cannot cancel them: "
             f"{some(attempt.running, LONGEST_MESSAGE) or 'none'}; no more are started.{trouble}"
         )
@@ -272,13 +268,14 @@ class OmicsStartReadSetJobOperator(AwsBaseOperator[OmicsHook]):
         task_instance = context["ti"]
         identity = [task_instance.dag_id, task_instance.run_id, task_instance.task_id, task_instance.map_index]
         with arguments_of(self):
-            store, parameters = parse_id("sequence_store_id", self.sequence_store_id), self._parameters()
+            name, parameters = self.kind.store.argument, self._parameters()
+            store = parse_id(name, getattr(self, name))
             if self.client_token is not None:
                 identity = [parse_token("client_token", self.client_token)]
         generation = generation_of(task_instance, self.retries)
         return Attempt(
             hook=self.hook,
-            goal=GOALS[self.kind](self.kind, parameters.get("destination"), since_of(context)),
+            goal=GOALS[self.kind](self.kind, None, since_of(context)),
             sequence_store_id=store,
             identity=[*identity, generation],
             parameters=parameters,

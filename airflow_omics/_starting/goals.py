@@ -23,9 +23,9 @@ from typing import Any
 
 from airflow_omics._service.job_items import FINISHED, ItemKey, JobItem, item_key
 from airflow_omics._service.jobs import ReadSetJob
-from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._service.kinds import ReadSetJobKind
-from airflow_omics._service.read_sets import KEPT, ReadSet, ReadSetStatus
+from airflow_omics._service.read_sets import ReadSetStatus
 
 Source = Mapping[str, Any]
 """An item in the form of AWS's Start operations: ``{"readSetId": ...}``, or an import's source."""
@@ -51,7 +51,12 @@ class Item:
     @property
     def argument(self) -> str | Source:
         """The item in the form of the operator's own argument."""
-        return self.source if "sourceFiles" in self.source else self.name
+        return self.source if self.is_source else self.name
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is a source of an import, and has no id yet."""
+        return "readSetId" not in self.source
 
 
 class State(Enum):
@@ -67,7 +72,7 @@ class Finding:
     """
     What was found out about an item.
 
-    :param read_set_id: The read set for which the goal holds.
+    :param item_id: The read set or reference for which the goal holds.
     :param job_id: The job that tells so.
     :param why: What keeps the goal from holding, beside what jobs tell; the items' names come after it.
     :param is_hopeless: Whether starting a job would be for nothing.
@@ -75,7 +80,7 @@ class Finding:
     """
 
     state: State
-    read_set_id: str | None = None
+    item_id: str | None = None
     job_id: str | None = None
     why: str | None = None
     is_hopeless: bool = False
@@ -106,7 +111,7 @@ class Goal:
     :param since: When a job must have been created to count; None for no bound.
     """
 
-    kind: ReadSetJobKind
+    kind: Kind
     destination: str | None
     since: datetime | None
 
@@ -125,17 +130,17 @@ class Goal:
         is_recent = since is None or (job.creation_time is not None and job.creation_time >= since)
         return is_recent and job.destination == self.destination
 
-    def read_sets(self, item: Item, told: Sequence[Record]) -> list[str]:
-        """Return the ids of the read sets whose status has to be known."""
+    def to_look_at(self, item: Item, told: Sequence[Record]) -> list[str]:
+        """Return the ids of the read sets, or references, whose status has to be known."""
         raise NotImplementedError
 
-    def find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:
+    def find(self, item: Item, told: Sequence[Record], known: Mapping[str, Any]) -> Finding:
         """
         Return what is known of an item.
 
         :param told: What jobs that count tell of it.
-        :param read_sets: Those asked for, by id; None for one that AWS does not know. One is absent if AWS denied to
-            tell of it.
+        :param known: The read sets or references asked for, by id; None for one that AWS does not know. One is absent
+            if AWS denied to tell of it.
         """
         raise NotImplementedError
 
@@ -145,11 +150,11 @@ class ExportGoal(Goal):
 
     is_looked_at = False
 
-    def read_sets(self, item: Item, told: Sequence[Record]) -> list[str]:  # noqa: ARG002
+    def to_look_at(self, item: Item, told: Sequence[Record]) -> list[str]:  # noqa: ARG002
         """Return none: an export leaves no trace on a read set."""
         return []
 
-    def find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:  # noqa: ARG002
+    def find(self, item: Item, told: Sequence[Record], known: Mapping[str, Any]) -> Finding:  # noqa: ARG002
         """Return what the jobs tell."""
         for job, record in reversed(told):
             if record.status == FINISHED:
@@ -158,26 +163,26 @@ class ExportGoal(Goal):
 
 
 class ImportGoal(Goal):
-    """Every source has a read set in the store."""
+    """Every source has a read set, or a reference, in the store."""
 
-    def read_sets(self, item: Item, told: Sequence[Record]) -> list[str]:  # noqa: ARG002
+    def to_look_at(self, item: Item, told: Sequence[Record]) -> list[str]:  # noqa: ARG002
         """Return what was made of a source."""
         return [record.id for _, record in told if record.status == FINISHED and record.id]
 
-    def find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:  # noqa: ARG002
-        """Return whether one of the read sets made of a source is in its store."""
+    def find(self, item: Item, told: Sequence[Record], known: Mapping[str, Any]) -> Finding:  # noqa: ARG002
+        """Return whether something that was made of a source is in the store."""
         missing: Finding | None = None
         for job, record in reversed(told):
             if record.status != FINISHED or not record.id:
                 continue
             # Where AWS does not allow to look, the job's word is all there is.
-            read_set = read_sets.get(record.id)
-            if record.id not in read_sets or (read_set and read_set.status in KEPT):
+            made = known.get(record.id)
+            if record.id not in known or (made and made.status in made.kind.kept):
                 return Finding(State.HOLDS, record.id, job.job_id)
-            if read_set and read_set.verdict() is Verdict.WAITING:  # PROCESSING_UPLOAD, or a status of tomorrow
+            if made and made.verdict() is Verdict.WAITING:  # PROCESSING_UPLOAD, or a status of tomorrow
                 return Finding(State.UNDER_WAY, job_id=job.job_id)
-            why = f"Imported by job {job.job_id}, but the read set {_what(read_set)}"
-            missing = missing or Finding(State.MISSING, None, job.job_id, why, is_early=read_set is None)
+            why = f"Imported by job {job.job_id}, but the {job.kind.item} {_what(made)}"
+            missing = missing or Finding(State.MISSING, None, job.job_id, why, is_early=made is None)
         found = _by_jobs(told)
         return missing if missing and found.state is State.MISSING else found
 
@@ -187,13 +192,13 @@ class ActivationGoal(Goal):
 
     do_jobs_vouch = False
 
-    def read_sets(self, item: Item, told: Sequence[Record]) -> list[str]:  # noqa: ARG002
+    def to_look_at(self, item: Item, told: Sequence[Record]) -> list[str]:  # noqa: ARG002
         """Return the read set itself."""
         return [item.name]
 
-    def find(self, item: Item, told: Sequence[Record], read_sets: Mapping[str, ReadSet | None]) -> Finding:
+    def find(self, item: Item, told: Sequence[Record], known: Mapping[str, Any]) -> Finding:
         """Return what the read set's status tells, and for an ARCHIVED one whether a job has it under way."""
-        read_set = read_sets.get(item.name)
+        read_set = known.get(item.name)
         verdict = read_set.verdict() if read_set else Verdict.FAILED
         job_id = told[-1][0].job_id if told else None
         finished = [job.job_id for job, record in told if record.status == FINISHED]
@@ -216,7 +221,7 @@ class ActivationGoal(Goal):
         return found
 
 
-GOALS: dict[ReadSetJobKind, type[Goal]] = {
+GOALS: dict[Kind, type[Goal]] = {
     ReadSetJobKind.EXPORT: ExportGoal,
     ReadSetJobKind.ACTIVATION: ActivationGoal,
     ReadSetJobKind.IMPORT: ImportGoal,
@@ -231,7 +236,7 @@ def _by_jobs(told: Sequence[Record]) -> Finding:
     return Finding(State.MISSING, None, told[-1][0].job_id if told else None)
 
 
-def _what(read_set: ReadSet | None) -> str:
+def _what(read_set: Any) -> str:
     if read_set is None:
         return "is not found"
     said = f" ({read_set.status_message})" if read_set.status_message else ""

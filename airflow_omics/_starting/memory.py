@@ -40,7 +40,7 @@ def remember(attempt: Attempt) -> dict[str, Any]:
         "sequence_store_id": attempt.sequence_store_id,
         "parameters": dict(attempt.parameters),
         "identity": list(attempt.identity),
-        "held": [[place, finding.read_set_id, finding.job_id] for place, finding in held],
+        "held": [[place, finding.item_id, finding.job_id] for place, finding in held],
         "trouble": str(attempt.trouble) if attempt.trouble else None,
         "jobs": {
             job_id: _told(job, places) if job and job_id not in attempt.running else None
@@ -76,10 +76,10 @@ def take_up(attempt: Attempt, memory: object) -> None:
             raise ValueError("expected a dictionary")
         _take_up_what_was_given(attempt, memory)
         _take_up_jobs(attempt, memory)
-        for place, read_set_id, job_id in items(memory, "held"):
+        for place, item_id, job_id in items(memory, "held"):
             (item,) = _at(attempt, [place])
-            names = {"read_set_id": read_set_id, "job_id": job_id}
-            attempt.findings[item.key] = Finding(State.HOLDS, text(names, "read_set_id"), text(names, "job_id"))
+            names = {"item_id": item_id, "job_id": job_id}
+            attempt.findings[item.key] = Finding(State.HOLDS, text(names, "item_id"), text(names, "job_id"))
         said = text(memory, "trouble")
         attempt.trouble = OmicsTransientError(said) if said else None
         attempt.refused = {}
@@ -142,12 +142,12 @@ def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:
     job, found = ReadSetJob.from_summary(attempt.kind, told["summary"]), []
     if (job.kind, job.sequence_store_id, job.job_id) != (attempt.kind, attempt.sequence_store_id, job_id):
         raise ValueError(f"{shown(told, 80)} is another job")
-    for place, status, read_set_id, said in items(told, "items"):
+    for place, status, item_id, said in items(told, "items"):
         (item,) = _at(attempt, [place])
-        names = {"status": _text(status), "read_set_id": read_set_id}
-        source = item.name if "sourceFiles" in item.source else None
+        names = {"status": _text(status), "item_id": item_id}
+        source = item.name if item.is_source else None
         found.append(
-            JobItem(item.key, names["status"], text(names, "read_set_id"), message({"said": said}, "said"), source)
+            JobItem(item.key, names["status"], text(names, "item_id"), message({"said": said}, "said"), source)
         )
     return replace(job, items=tuple(found))
 

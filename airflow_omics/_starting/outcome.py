@@ -28,14 +28,14 @@ class Outcome:
         self._sent = {key: job_id for job_id, keys in attempt.sent.items() for key in keys}
         self.missing = attempt.failed()
         self.jobs = self._jobs()
-        self.read_set_ids = [attempt.findings[item.key].read_set_id for item in attempt.items if attempt.holds(item)]
+        self.item_ids = [attempt.findings[item.key].item_id for item in attempt.items if attempt.holds(item)]
         self.to_retry = [item.argument for item in self.missing]
         self.summaries: list[dict[str, Any]] = [job.summary() for job in self.jobs]
 
     def push(self, context: Context) -> None:
         """Push what a task tells beside its result."""
         task_instance = context["ti"]
-        task_instance.xcom_push(key="read_set_ids", value=self.read_set_ids)
+        task_instance.xcom_push(key=f"{self._attempt.kind.item_argument}s", value=self.item_ids)
         if self.missing:
             task_instance.xcom_push(key="to_retry", value=self.to_retry)
 
@@ -45,13 +45,13 @@ class Outcome:
             return None
         refused = self._attempt.refused
         can_be_missing = all(self._is_failed_by_a_job(item) for item in self.missing)
-        if accept_partial_failure and can_be_missing and self.read_set_ids:
+        if accept_partial_failure and can_be_missing and self.item_ids:
             return None
         failed = [job for job in self.jobs if job.failed or job.unfinished]
-        store = "" if failed else f"Sequence store {self._attempt.sequence_store_id}, "  # which a job would tell
+        store = "" if failed else f"{self._attempt.store.name.capitalize()}, "  # which a job would tell
         where = store + self._attempt.hook.where
         error = OmicsReadSetJobFailedError(failed, where, self._others(), self.to_retry)
-        error.push(context, self.summaries)
+        error.push(context, self.summaries, self._attempt.kind.item_argument)
         if all(item.key in refused for item in self.missing):
             said = list(dict.fromkeys(map(str, refused.values())))
             first = next(iter(refused.values()))
@@ -98,15 +98,14 @@ class Outcome:
             elif job_id and job_id not in attempt.jobs:
                 names[f"{attempt.kind.word} job {job_id} was started, and is not found:"].append(item.name)
             elif (told := self._told.get(item.key)) and told[-1][1].status == FINISHED:
-                names[f"{told[-1][0]} finished, and did not tell which read set it made:"].append(item.name)
+                names[f"{told[-1][0]} finished, and did not tell which {attempt.kind.item} it made:"].append(item.name)
             elif not job_id and not told:
                 names["Not seen to be done:"].append(item.name)
         return [f"{reason} {some(named, LONGEST_MESSAGE)}." for reason, named in names.items()]
 
 
 def _unfinished(item: Item) -> JobItem:
-    is_import = "sourceFiles" in item.source
-    return JobItem(item.key, "", None if is_import else item.name, None, item.name if is_import else None)
+    return JobItem(item.key, "", None if item.is_source else item.name, None, item.name if item.is_source else None)
 
 
 def push_interrupted(attempt: Attempt, context: Context) -> None:
@@ -115,8 +114,8 @@ def push_interrupted(attempt: Attempt, context: Context) -> None:
     for item in attempt.items:
         finished = [each.id for _, each in told.get(item.key, ()) if each.status == FINISHED and each.id]
         if attempt.holds(item):
-            done[item.key] = attempt.findings[item.key].read_set_id
+            done[item.key] = attempt.findings[item.key].item_id
         elif finished and attempt.goal.do_jobs_vouch:
             done[item.key] = finished[-1]
-    context["ti"].xcom_push(key="read_set_ids", value=list(done.values()))
+    context["ti"].xcom_push(key=f"{attempt.kind.item_argument}s", value=list(done.values()))
     context["ti"].xcom_push(key="to_retry", value=[item.argument for item in attempt.items if item.key not in done])

@@ -21,8 +21,7 @@ from botocore.exceptions import ClientError
 from airflow_omics._aws.errors import is_denied
 from airflow_omics._service.job_items import ItemKey
 from airflow_omics._service.jobs import ReadSetJob
-from airflow_omics._service.kind import Verdict
-from airflow_omics._service.kinds import ReadSetJobKind
+from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._starting.goals import Goal, Item, unfinished
 from airflow_omics._starting.store import Store
 from airflow_omics.exceptions import (
@@ -101,7 +100,7 @@ class Starter:
     """Whether nothing was started, and nothing has ended, since it was looked what holds."""
 
     def __post_init__(self) -> None:
-        self.kind: ReadSetJobKind = self.goal.kind
+        self.kind: Kind = self.goal.kind
         self.give(self.sequence_store_id, self.parameters, self.identity)
 
     def give(self, sequence_store_id: str, parameters: dict[str, str], identity: Sequence[object]) -> None:
@@ -166,8 +165,8 @@ class Starter:
         )
         if job.job_id in self.sent or job.job_id in chunk.after:
             raise OmicsResponseError(
-                f"{self.kind.operation('Start')} for {len(sources)} read sets was answered with {job}, which was "
-                "started for others. Check what stands between Airflow and AWS (endpoint_url, proxy)."
+                f"{self.kind.operation('Start')} for {len(sources)} {self.kind.item}s was answered with {job}, which "
+                "was started for others. Check what stands between Airflow and AWS (endpoint_url, proxy)."
             )
         since = self.hook.service_time - CLOCK - timedelta(seconds=max(time.time() - began, 0))
         is_of_before = job.creation_time is not None and job.creation_time < since
@@ -181,7 +180,7 @@ class Starter:
         self.sent[job.job_id] = [item.key for item in chunk.items]
         self.jobs[job.job_id] = job
         self.running.add(job.job_id)
-        self.log.info("%s is %s, with %s read sets", job, job.status, len(sources))
+        self.log.info("%s is %s, with %s %ss", job, job.status, len(sources), self.kind.item)
 
     def _take_up(self, job: ReadSetJob, chunk: Chunk) -> None:
         """Make of a job from before this attempt what it is good for; what it has not done is started again."""
@@ -197,7 +196,7 @@ class Starter:
             elif self.goal.do_jobs_vouch:
                 left = unfinished([found], [item.key for item in chunk.items])
                 rest = tuple(item for item in chunk.items if item.key in left)
-        self.log.info("%s was started before; %s of its read sets are started again", job, len(rest))
+        self.log.info("%s was started before; %s of its %ss are started again", job, len(rest), self.kind.item)
         self.pending.popleft()
         if rest:
             self.pending.appendleft(Chunk(rest, (*chunk.after, job.job_id), None, chunk.replayed))

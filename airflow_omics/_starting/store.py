@@ -38,6 +38,11 @@ class Store:
         self._poll = Poll(self.hook, self.kind, self.id, self.log)
         self._item = self.kind.works_on or self.kind
 
+    @property
+    def name(self) -> str:
+        """The store, as a message names it."""
+        return f"{self.kind.store.word} {self.id}"
+
     def list_jobs(self, statuses: Iterable[str | None], created_after: datetime | None) -> Iterator[ReadSetJob]:
         """Yield the jobs that have one of these statuses, without details; none if AWS does not allow to list them."""
         try:

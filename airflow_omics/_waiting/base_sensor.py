@@ -157,7 +157,7 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
             seen |= {work.id: work for work in poll.get(untold, is_in_full=True)} if untold else {}
         if poll.gone:
             if task_instance := context.get("ti"):
-                task_instance.xcom_push(key="failed_read_set_ids", value=list(poll.gone))
+                task_instance.xcom_push(key=f"failed_{self.kind.item_argument}s", value=list(poll.gone))
             raise next(iter(poll.gone.values()))
         self._last_poll = self._in_words(store_id, ids, seen)
         if poll.trouble:
