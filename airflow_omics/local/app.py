@@ -92,6 +92,12 @@ class Application:
         """Return the time by the service's own clock, in UTC."""
         return self.state.clock.now()
 
+    def service(self, place: Place) -> Service:
+        """Return the service in a place."""
+        if place not in self._services:
+            self._services[place] = Service(self.state, self.settings, place)
+        return self._services[place]
+
     def _answer_control(self, request: Request) -> Response:
         name = request.path.removeprefix(CONTROL_PATH)
         try:
@@ -145,9 +151,7 @@ class Application:
     ) -> Response:
         with self.lock:
             place = Place(account_of(scope.access_key, self.settings.accounts), scope.region)
-            if place not in self._services:
-                self._services[place] = Service(self.state, self.settings, place)
-            service = self._services[place]
+            service = self.service(place)
             handler = service.operations.get(operation.name)
             if handler is None:
                 served = ", ".join(service.operations)

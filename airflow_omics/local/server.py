@@ -20,17 +20,7 @@ from airflow_omics.local.app import Application
 from airflow_omics.local.clients import ACCESS_KEY, airflow_connection, environment, make_client
 from airflow_omics.local.faults import Fault
 from airflow_omics.local.hosts import Hosts
-from airflow_omics.local.state import ReadSet
-from airflow_omics.local.wire import service_model
-
-SAMPLE = {
-    "sourceFiles": {"source1": "s3://sample/sample.fastq"},
-    "sourceFileType": "FASTQ",
-    "subjectId": "subject",
-    "sampleId": "sample",
-    "name": "sample",
-}
-"""How the read sets that :meth:`LocalHealthOmics.add_read_sets` adds would have been imported."""
+from airflow_omics.local.sequence_stores import add_read_sets, check_status, find_read_sets
 
 CONTROLS = (
     "add_fault",
@@ -188,7 +178,7 @@ class LocalHealthOmics:
                 raise LookupError(f"There is no job {job_id}")
             if job.is_over:
                 raise ValueError(f"Job {job_id} is over: {job.status}")
-            self._app.state.cancel(job)
+            self._app.service(job.store.place).cancel(job)
 
     def add_read_sets(self, sequence_store_id: str, count: int = 1, status: str = "ACTIVE") -> list[str]:
         """
@@ -198,17 +188,8 @@ class LocalHealthOmics:
         :raises LookupError: There is no such store.
         :raises ValueError: There is no such status.
         """
-        _check_status(status)
         with self._app.lock:
-            store = self._app.state.stores.get(sequence_store_id)
-            if store is None:
-                raise LookupError(f"There is no sequence store {sequence_store_id}")
-            added = [
-                self._app.state.add_read_set(store, SAMPLE, {"source1": b"@read\nA\n+\nI\n"}) for _ in range(count)
-            ]
-            for read_set in added:
-                read_set.status = status
-            return [read_set.id for read_set in added]
+            return add_read_sets(self._app.state, sequence_store_id, count, status)
 
     def archive_read_sets(self, ids: Iterable[str] | None = None) -> list[str]:
         """
@@ -217,11 +198,11 @@ class LocalHealthOmics:
         :raises LookupError: There is no such read set.
         """
         with self._app.lock:
+            self._app.state.move_on()
             if ids is None:
-                self._app.state.move_on()
                 ids = [each.id for each in self._app.state.read_sets() if each.status == "ACTIVE"]
             chosen = _listed("ids", ids)
-            for read_set in self._read_sets(chosen):
+            for read_set in find_read_sets(self._app.state, chosen):
                 read_set.status = "ARCHIVED"
             return chosen
 
@@ -233,9 +214,10 @@ class LocalHealthOmics:
         :raises LookupError: There is no such read set.
         :raises ValueError: There is no such status.
         """
-        _check_status(status)
+        check_status(status)
         with self._app.lock:
-            for read_set in self._read_sets(_listed("ids", ids)):
+            self._app.state.move_on()
+            for read_set in find_read_sets(self._app.state, _listed("ids", ids)):
                 read_set.status, read_set.status_message = status, message
 
     def advance(self, seconds: float) -> None:
@@ -256,13 +238,6 @@ class LocalHealthOmics:
         """Forget everything but the settings; S3, which all instances of this process share, becomes empty."""
         with self._app.lock:
             self._app.reset()
-
-    def _read_sets(self, ids: list[str]) -> list[ReadSet]:
-        self._app.state.move_on()
-        by_id = {read_set.id: read_set for read_set in self._app.state.read_sets()}
-        if unknown := [read_set_id for read_set_id in ids if read_set_id not in by_id]:
-            raise LookupError(f"There is no read set {', '.join(unknown)}")
-        return [by_id[read_set_id] for read_set_id in ids]
 
     def _control(self, name: str, arguments: dict[str, Any]) -> Any:
         if name not in CONTROLS:
@@ -295,9 +270,3 @@ def _listed(argument: str, names: Iterable[str]) -> list[str]:
     if isinstance(names, str):
         raise ValueError(f"{argument} is text, expected a list of texts")
     return list(names)
-
-
-def _check_status(status: str) -> None:
-    known = service_model().shape_for("ReadSetStatus").metadata["enum"]
-    if status not in known:
-        raise ValueError(f"status is {status!r}, expected one of {', '.join(known)}")

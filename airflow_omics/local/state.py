@@ -1,4 +1,4 @@
-"""Sequence stores, read sets and jobs, and how jobs move on with time."""
+"""What the service remembers: stores, read sets and jobs as data, the clock, and the agenda of what is to come."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ from typing import Any
 from airflow_omics.jobs import JobStatus, ReadSetJobKind
 from airflow_omics.local.places import Place
 from airflow_omics.local.s3 import S3
-from airflow_omics.local.worker import NEEDLESS, ItemFailedError, Worker
-
-SUBMITTED_SHARE = 0.1
-"""The share of a job's time that it stays SUBMITTED, and that a cancelled one stays CANCELLING."""
 
 TERMINAL = {JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_FAILURES, JobStatus.FAILED, JobStatus.CANCELLED}
 
@@ -103,14 +99,15 @@ class Job:
     """Real times (``time.monotonic``) with the status and the completion time that the job had from then on."""
 
     def __post_init__(self) -> None:
-        self._become(self.status, self.message)
+        self.become(self.status, self.message)
 
     def as_of(self, seconds_ago: float) -> tuple[JobStatus, datetime | None] | None:
         """Return the status and the completion time that the job had; None if it was not there yet."""
         then = time.monotonic() - seconds_ago
         return next(((status, end) for since, status, end in reversed(self.history) if since <= then), None)
 
-    def _become(self, status: JobStatus, message: str, when: datetime | None = None) -> None:
+    def become(self, status: JobStatus, message: str, when: datetime | None = None) -> None:
+        """Take a status; ``when`` is the completion time of one that is the last."""
         self.status, self.message, self.completion_time = status, message, when
         self.history.append((time.monotonic(), status, when))
 
@@ -123,74 +120,12 @@ class Job:
         """Tell whether the job has ended."""
         return self.status in TERMINAL
 
-    def life(self, worker: Worker) -> Iterator[datetime]:
-        """Go through the job, yielding before every step when it is due."""
-        now = self.creation_time
-        yield now
-        ahead = [item for item in self.items if not self._is_settled(item, worker)]
-        working_time = (1 - SUBMITTED_SHARE) * self.seconds
-        if ahead:
-            now = self._after(self.seconds - working_time)
-            yield now
-        worked = 0
-        for item in ahead:
-            if self.cancel_time is not None:
-                return
-            self._become(JobStatus.IN_PROGRESS, "The job is currently in progress.")
-            if self._is_settled(item, worker):
-                continue
-            worked += 1
-            now = self._after(self.seconds - working_time * (1 - worked / len(ahead)))
-            item.status, item.message = "IN_PROGRESS", "The source job is currently in progress."
-            worker.begin(self, item)
-            yield now
-            if self.cancel_time is not None:
-                return
-            self._finish(item, worker)
-        self._end_by_items(now)
-
-    def _is_settled(self, item: Item, worker: Worker) -> bool:
-        """Finish an item at once if another job is at its work already, and tell whether it is so."""
-        if worker.is_under_way(self, item):
-            item.status, item.message = "FINISHED", NEEDLESS
-            return True
-        return False
-
-    def _finish(self, item: Item, worker: Worker) -> None:
-        try:
-            item.message = worker.finish(self, item)
-            item.status = "FINISHED"
-        except ItemFailedError as error:
-            item.message, item.status = str(error), "FAILED"
-
-    def cancellation(self, now: datetime, worker: Worker) -> Iterator[datetime]:
-        """Cancel the job: read sets not processed by now never will be. Yields when the cancelling ends."""
-        self._become(JobStatus.CANCELLING, "The job is being cancelled.")
-        self.cancel_time = now
-        end = now + timedelta(seconds=SUBMITTED_SHARE * self.seconds)
-        yield end
-        for item in self.items:
-            if item.status == "IN_PROGRESS":
-                worker.abandon(self, item)
-        self._become(JobStatus.CANCELLED, "The job was cancelled.", end)
-
-    def _after(self, seconds: float) -> datetime:
-        return self.creation_time + timedelta(seconds=seconds)
-
-    def _end_by_items(self, when: datetime) -> None:
-        failures = sum(item.status == "FAILED" for item in self.items)
-        if not failures:
-            self._become(JobStatus.COMPLETED, "The job completed successfully.", when)
-        elif failures < len(self.items):
-            self._become(JobStatus.COMPLETED_WITH_FAILURES, "The job completed with some failures.", when)
-        else:
-            self._become(JobStatus.FAILED, "The job failed.", when)
-
 
 class State:
     """Everything that the service remembers."""
 
     def __init__(self, s3: S3) -> None:
+        self.s3 = s3
         self.clock = Clock()
         self.stores: dict[str, SequenceStore] = {}
         self.failing: dict[str, str] = {}
@@ -201,22 +136,17 @@ class State:
         self._agenda: list[tuple[datetime, int, Iterator[datetime]]] = []
         self._numbers = itertools.count()
         self._running: list[Job] = []
-        self._worker = Worker(self, s3)
 
     def new_id(self) -> str:
         """Return an id never used before."""
         self._next_id += 1
         return str(self._next_id)
 
-    def add_job(self, job: Job) -> None:
-        """Take a new job up."""
+    def add_job(self, job: Job, steps: Iterator[datetime]) -> None:
+        """Take a new job up, whose life these steps are."""
         job.store.jobs[job.id] = job
         self._running.append(job)
-        self._go_on(job.life(self._worker))
-
-    def cancel(self, job: Job) -> None:
-        """Begin to cancel a job."""
-        self._go_on(job.cancellation(self.clock.now(), self._worker))
+        self.go_on(steps)
 
     def move_on(self) -> None:
         """
@@ -227,11 +157,12 @@ class State:
         now = self.clock.now()
         while self._agenda and self._agenda[0][0] <= now:
             self.time, _, steps = heappop(self._agenda)
-            self._go_on(steps)
+            self.go_on(steps)
         self.time = now
         self._running = [job for job in self._running if not job.is_over]
 
-    def _go_on(self, steps: Iterator[datetime]) -> None:
+    def go_on(self, steps: Iterator[datetime]) -> None:
+        """Do the first of some steps, each of which yields when the next is due; the others are done when they are."""
         if (due := next(steps, None)) is not None:
             heappush(self._agenda, (due, next(self._numbers), steps))
 
