@@ -101,32 +101,53 @@ def parse_role(argument: str, value: object) -> str:
 
 def parse_sources(argument: str, value: object, *, can_be_empty: bool = False) -> list[dict[str, Any]]:
     """
-    Return the sources of an import, each as boto3's ``start_read_set_import_job`` takes it.
+    Return the sources of a read set import, each as boto3's ``start_read_set_import_job`` takes it.
 
-    :raises OmicsArgumentError: One of them cannot be a source, or there is none.
+    :raises OmicsArgumentError: One of them cannot be a source, two are equal, or there is none.
     """
+    return _parse_sources(argument, value, can_be_empty, "start_read_set_import_job", _check_source)
+
+
+def parse_reference_sources(argument: str, value: object, *, can_be_empty: bool = False) -> list[dict[str, Any]]:
+    """Return the sources of a reference import, as :func:`parse_sources` does for ``start_reference_import_job``."""
+    return _parse_sources(argument, value, can_be_empty, "start_reference_import_job", _check_reference_source)
+
+
+def _parse_sources(
+    argument: str, value: object, can_be_empty: bool, method: str, check_source: Callable[[str, Any], None]
+) -> list[dict[str, Any]]:
     found = places(argument, value)
     if not found and not can_be_empty:
-        raise wrong(argument, value, "at least one source, as boto3's start_read_set_import_job takes it")
+        raise wrong(argument, value, f"at least one source, as boto3's {method} takes it")
     named: dict[ItemKey, str] = {}
     for where, source in found:
-        _check_source(where, source)
+        if not isinstance(source, dict):
+            raise wrong(where, source, f"a dictionary, as boto3's {method} takes it, or a list of such")
+        for name, member in source.items():
+            inner = [*member, *member.values()] if isinstance(member, dict) else [member]
+            if not all(isinstance(each, str) for each in [name, *inner]):
+                raise wrong(f"{where}[{shown(name)}]", member, "text, or a dictionary of texts, under a name")
+        check_source(where, source)
         first = named.setdefault(item_key(source), where)
         if first != where:
+            same = "sourceFile and name" if "sourceFile" in source else "sampleId and subjectId"
+            files = source.get("sourceFile") or source["sourceFiles"]
             raise OmicsArgumentError(
-                f"{first} and {where} are the same source: {shown(source['sourceFiles'])} with equal sampleId and "
-                "subjectId. AWS would import it twice, and nobody could tell the read sets apart. Leave one out."
+                f"{first} and {where} are the same source: {shown(files)} with equal {same}. AWS would import it "
+                "twice, and nobody could tell what was made of which. Leave one out."
             )
     return [source for _, source in found]
 
 
+def _check_reference_source(where: str, source: Any) -> None:
+    uri, name = source.get("sourceFile"), source.get("name")
+    if not isinstance(uri, str) or not OBJECT.fullmatch(uri):
+        raise wrong(f"{where}['sourceFile']", uri, "the S3 URI of an object, such as 's3://bucket/key'")
+    if not isinstance(name, str) or not 3 <= len(name) <= 255:
+        raise wrong(f"{where}['name']", name, "text of 3 to 255 characters")
+
+
 def _check_source(where: str, source: Any) -> None:
-    if not isinstance(source, dict):
-        raise wrong(where, source, "a dictionary, as boto3's start_read_set_import_job takes it, or a list of such")
-    for name, member in source.items():
-        inner = [*member, *member.values()] if isinstance(member, dict) else [member]
-        if not all(isinstance(each, str) for each in [name, *inner]):
-            raise wrong(f"{where}[{shown(name)}]", member, "text, or a dictionary of texts, under a name")
     for name in ("subjectId", "sampleId"):
         if not isinstance(source.get(name), str) or not source[name]:
             raise wrong(f"{where}[{name!r}]", source.get(name), "text")

@@ -16,7 +16,7 @@ from airflow_omics._aws.errors import Call, explain, explain_empty
 from airflow_omics._aws.masking import mask
 from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.kind import Kind
-from airflow_omics._service.kinds import READ_SET, ReadSetJobKind
+from airflow_omics._service.kinds import READ_SET, REFERENCE_IMPORT, ReadSetJobKind
 from airflow_omics._service.limits import shown
 from airflow_omics._service.parsing import items
 from airflow_omics._values import wrong
@@ -77,6 +77,10 @@ class OmicsHook(OmicsClientHook):
     def get_read_set_import_job(self, sequence_store_id: str, job_id: str) -> dict[str, Any]:
         """Call GetReadSetImportJob; see :meth:`get_read_set_export_job`."""
         return self._get_job(ReadSetJobKind.IMPORT, sequence_store_id, job_id)
+
+    def get_reference_import_job(self, reference_store_id: str, job_id: str) -> dict[str, Any]:
+        """Call GetReferenceImportJob; see :meth:`get_read_set_export_job`."""
+        return self._get_job(REFERENCE_IMPORT, reference_store_id, job_id)
 
     def get_work(self, kind: Kind, sequence_store_id: str, work_id: str) -> Any:
         """

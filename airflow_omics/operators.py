@@ -12,10 +12,11 @@ from airflow_omics._arguments import (
     check_ids,
     parse_destination,
     parse_ids,
+    parse_reference_sources,
     parse_role,
     parse_sources,
 )
-from airflow_omics._service.kinds import ReadSetJobKind
+from airflow_omics._service.kinds import REFERENCE_IMPORT, ReadSetJobKind
 from airflow_omics._starting.base_operator import OmicsStartJobOperator
 from airflow_omics._starting.goals import Source
 from airflow_omics._values import is_mapped
@@ -121,6 +122,38 @@ class OmicsStartReadSetImportJobOperator(OmicsStartReadSetJobOperator):
 
     def _sources(self) -> list[Source]:
         return list(parse_sources("sources", self.sources, can_be_empty=True))
+
+
+class OmicsStartReferenceImportJobOperator(OmicsStartJobOperator):
+    """
+    Import references from S3. See :class:`OmicsStartReadSetJobOperator` for the parameters common to all kinds.
+
+    The goal holds for a source if a job that counts made a reference of this file under this name, and it is there.
+
+    :param reference_store_id: The reference store: 10 to 36 digits. (templated)
+    :param sources: A source, or a list of any number of them, which may hold lists; each as boto3's
+        ``start_reference_import_job`` takes it: ``sourceFile``, an S3 URI, and ``name``, 3 to 255 characters; maybe
+        ``description`` and ``tags``. A list that is empty when the task runs succeeds with ``[]``. (templated)
+    :param role_arn: The role that HealthOmics assumes to read the files. (templated)
+    """
+
+    kind = REFERENCE_IMPORT
+    template_fields = (*OmicsStartJobOperator.template_fields, "reference_store_id", "sources", "role_arn")
+
+    def __init__(self, *, reference_store_id: Id, sources: Sources, role_arn: Text, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_id("reference_store_id", reference_store_id)
+        check(partial(parse_reference_sources, can_be_empty=is_mapped(self)), "sources", sources)
+        check(parse_role, "role_arn", role_arn)
+        self.reference_store_id = reference_store_id
+        self.sources = sources
+        self.role_arn = role_arn
+
+    def _parameters(self) -> dict[str, str]:
+        return {"roleArn": parse_role("role_arn", self.role_arn)}
+
+    def _sources(self) -> list[Source]:
+        return list(parse_reference_sources("sources", self.sources, can_be_empty=True))
 
 
 def _by_id(read_set_ids: object, log: Any) -> list[Source]:

@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_omics._airflow import AirflowFailException, Context
 from airflow_omics._arguments import check_bool, check_id, check_ids
 from airflow_omics._service.kind import Kind
-from airflow_omics._service.kinds import READ_SET, ReadSetJobKind
+from airflow_omics._service.kinds import READ_SET, REFERENCE_IMPORT, ReadSetJobKind
 from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, some
 from airflow_omics._values import is_mapped
 from airflow_omics._waiting.base_sensor import OmicsSensor
@@ -28,7 +28,24 @@ class _StoreSensor(OmicsSensor):
         return OmicsReadSetJobTrigger(kind=self.kind.word, sequence_store_id=store_id, job_ids=ids, **arguments)
 
 
-class OmicsReadSetJobSensor(_StoreSensor):
+class _JobSensor(_StoreSensor):
+    """Waits for jobs."""
+
+    ids_argument = "job_id"
+
+    def _take(self, store_id: Id, job_id: Ids, accept_partial_failure: bool) -> None:
+        """Check the arguments that all have. No constructor, for a warning names the line of the outermost."""
+        check_bool("accept_partial_failure", accept_partial_failure)
+        check_id(self.kind.store.argument, store_id)
+        check_ids("job_id", job_id, can_be_empty=is_mapped(self))
+
+    def _failure(self, context: Context, failed: list[Any], result: object) -> OmicsReadSetJobSensorError:
+        error = OmicsReadSetJobSensorError(failed, self.hook.where)
+        error.push(context, result, self.kind.item_argument)
+        return error
+
+
+class OmicsReadSetJobSensor(_JobSensor):
     """
     Wait until read set jobs have ended; use the subclass of the kind of job.
 
@@ -54,24 +71,16 @@ class OmicsReadSetJobSensor(_StoreSensor):
     """
 
     kind: ClassVar[Kind]
-    ids_argument = "job_id"
     template_fields: Sequence[str] = aws_template_fields("sequence_store_id", "job_id", "botocore_config")
 
     def __init__(
         self, *, sequence_store_id: Id, job_id: Ids, accept_partial_failure: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        check_bool("accept_partial_failure", accept_partial_failure)
-        check_id("sequence_store_id", sequence_store_id)
-        check_ids("job_id", job_id, can_be_empty=is_mapped(self))
+        self._take(sequence_store_id, job_id, accept_partial_failure)
         self.sequence_store_id = sequence_store_id
         self.job_id = job_id
         self.accept_partial_failure = accept_partial_failure
-
-    def _failure(self, context: Context, failed: list[Any], result: object) -> OmicsReadSetJobSensorError:
-        error = OmicsReadSetJobSensorError(failed, self.hook.where)
-        error.push(context, result, self.kind.item_argument)
-        return error
 
 
 class OmicsReadSetExportJobSensor(OmicsReadSetJobSensor):
@@ -139,3 +148,28 @@ class OmicsReadSetSensor(_StoreSensor):
             f"{named.rstrip('.')}. So it will not become ACTIVE. Sequence store {failed[0].sequence_store_id}, "
             f"{self.hook.where}."
         )
+
+
+class OmicsReferenceImportJobSensor(_JobSensor):
+    """
+    Wait until reference import jobs have ended, as :class:`OmicsReadSetJobSensor` waits for its jobs.
+
+    What it returns has ``reference_store_id`` and, for each source that failed, ``reference_id``. Before it fails, the
+    ids of the failed references are pushed under ``failed_reference_ids``.
+
+    :param reference_store_id: The reference store of the jobs: 10 to 36 digits. (templated)
+
+    The other parameters are those of :class:`OmicsReadSetJobSensor`.
+    """
+
+    kind = REFERENCE_IMPORT
+    template_fields: Sequence[str] = aws_template_fields("reference_store_id", "job_id", "botocore_config")
+
+    def __init__(
+        self, *, reference_store_id: Id, job_id: Ids, accept_partial_failure: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._take(reference_store_id, job_id, accept_partial_failure)
+        self.reference_store_id = reference_store_id
+        self.job_id = job_id
+        self.accept_partial_failure = accept_partial_failure

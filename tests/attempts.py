@@ -9,6 +9,7 @@ from conftest import ONE_TRY, ROLE, World
 from starting import DESTINATION
 
 from airflow_omics._service.job_items import JobItem
+from airflow_omics._service.kind import Kind
 from airflow_omics._starting.attempt import Attempt
 from airflow_omics._starting.goals import GOALS, Item
 from airflow_omics.hooks import OmicsHook
@@ -27,7 +28,7 @@ def item(name: str) -> Item:
     return Item.of({"readSetId": name})
 
 
-def attempt(kind: ReadSetJobKind, *names: str, store: str = STORE, **changes: Any) -> Attempt:
+def attempt(kind: Kind, *names: str, store: str = STORE, **changes: Any) -> Attempt:
     """Return an attempt at read sets, or sources, of these names; nothing is asked, and nothing is started."""
     made: dict[str, Any] = {
         "hook": OmicsHook(),
@@ -44,7 +45,7 @@ def attempt(kind: ReadSetJobKind, *names: str, store: str = STORE, **changes: An
     return Attempt(**made | changes)
 
 
-def at(world: World, kind: ReadSetJobKind, *names: str, **changes: Any) -> Attempt:
+def at(world: World, kind: Kind, *names: str, **changes: Any) -> Attempt:
     """Return an attempt at what a world has."""
     parameters = {} if kind is ACTIVATION else {"roleArn": ROLE}
     if kind is EXPORT:
@@ -60,7 +61,7 @@ def told(name: str, status: str, read_set_id: str | None = None, message: str | 
     return JobItem(of.key, status, read_set_id if is_import else name, message, name if is_import else None)
 
 
-def job(kind: ReadSetJobKind, job_id: str, *items: JobItem, status: str = "COMPLETED", **changes: Any) -> ReadSetJob:
+def job(kind: Kind, job_id: str, *items: JobItem, status: str = "COMPLETED", **changes: Any) -> ReadSetJob:
     return ReadSetJob(kind, job_id, STORE, JobStatus(status), items=items, **changes)
 
 

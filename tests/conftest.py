@@ -27,17 +27,19 @@ from functools import cache, cached_property
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from secret_search import SECRET, pytest_runtest_makereport, secrets_in
 from versions import IS_AIRFLOW_2, TaskDeferred
 
-from airflow_omics._service.kinds import READ_SET_JOB_KINDS
+from airflow_omics._service.kind import Kind
+from airflow_omics._service.kinds import JOB_KINDS, REFERENCE_IMPORT
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
 from airflow_omics.sensors import (
     OmicsReadSetActivationJobSensor,
     OmicsReadSetExportJobSensor,
     OmicsReadSetImportJobSensor,
-    OmicsReadSetJobSensor,
+    OmicsReferenceImportJobSensor,
 )
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
@@ -65,10 +67,11 @@ FAULTS_THAT_PASS: list[dict[str, Any]] = [
 PATIENCE = float(os.environ.get("TESTS_PATIENCE", "60"))
 """Seconds after which what has not come will never come; less in scripts/mutation.py, where much never comes."""
 
-SENSORS = {
+SENSORS: dict[Kind, Any] = {
     ReadSetJobKind.EXPORT: OmicsReadSetExportJobSensor,
     ReadSetJobKind.ACTIVATION: OmicsReadSetActivationJobSensor,
     ReadSetJobKind.IMPORT: OmicsReadSetImportJobSensor,
+    REFERENCE_IMPORT: OmicsReferenceImportJobSensor,
 }
 
 
@@ -106,26 +109,60 @@ class World:
             "name": "name",
         }
 
-    def start(self, kind: ReadSetJobKind, read_sets: list[str] | None = None, **arguments: Any) -> str:
+    @cached_property
+    def reference_sources(self) -> list[dict[str, Any]]:
+        """What references can be imported of: three files."""
+        return [self.reference_source(each["sourceFiles"]["source1"]) for each in self.sources]
+
+    @staticmethod
+    def reference_source(uri: str) -> dict[str, Any]:
+        return {"sourceFile": uri, "name": "reference"}
+
+    @cached_property
+    def reference_store(self) -> str:
+        return str(self.omics.create_reference_store(name="tests")["id"])
+
+    def store_of(self, kind: Kind) -> str:
+        """Return the id of the store that this kind's work is in."""
+        return self.store if kind.store.word == "sequence store" else self.reference_store
+
+    def call(self, kind: Kind, verb: str, **parameters: Any) -> Any:
+        """Call an operation on a kind of work."""
+        return getattr(self.omics, xform_name(kind.operation(verb)))(
+            **{kind.store.member: self.store_of(kind)}, **parameters
+        )
+
+    def start(self, kind: Kind, read_sets: list[str] | None = None, **arguments: Any) -> str:
         """Start a job on all read sets, or these, and return its id."""
         by_id = [{"readSetId": each} for each in (read_sets or self.read_sets)]
-        arguments |= {
-            "sequenceStoreId": self.store,
-            "sources": self.sources if kind is ReadSetJobKind.IMPORT else by_id,
-        }
-        if kind is not ReadSetJobKind.ACTIVATION:
+        sources = {ReadSetJobKind.IMPORT: self.sources, REFERENCE_IMPORT: self.reference_sources}
+        arguments["sources"] = sources.get(kind, by_id)
+        if kind != ReadSetJobKind.ACTIVATION:
             arguments["roleArn"] = ROLE
-        if kind is ReadSetJobKind.EXPORT:
+        if kind == ReadSetJobKind.EXPORT:
             arguments.setdefault("destination", f"s3://{BUCKET}/out/")
-        return str(getattr(self.omics, f"start_read_set_{kind.word}_job")(**arguments)["id"])
+        return str(self.call(kind, "Start", **arguments)["id"])
 
-    def names(self, kind: ReadSetJobKind) -> list[str]:
-        """What a job of this kind calls the three read sets: ids, or an import's source URIs."""
-        if kind is ReadSetJobKind.IMPORT:
+    def items(self, kind: Kind) -> Any:
+        """Return three items of a job of this kind, in the form of an operator's argument."""
+        return {ReadSetJobKind.IMPORT: self.sources, REFERENCE_IMPORT: self.reference_sources}.get(kind, self.read_sets)
+
+    def many(self, kind: Kind, count: int) -> list[Any]:
+        """Return so many new items; those to activate are ARCHIVED."""
+        if kind == ReadSetJobKind.IMPORT:
+            return [{**self.sources[0], "sampleId": f"sample {number}"} for number in range(count)]
+        if kind == REFERENCE_IMPORT:
+            return [{**self.reference_sources[0], "name": f"reference {number}"} for number in range(count)]
+        status = "ARCHIVED" if kind == ReadSetJobKind.ACTIVATION else "ACTIVE"
+        return list(self.local.add_read_sets(self.store, count, status))
+
+    def names(self, kind: Kind) -> list[str]:
+        """What a job of this kind calls the three read sets or references: ids, or source URIs."""
+        if kind.makes_items:
             return [each["sourceFiles"]["source1"] for each in self.sources]
         return self.read_sets
 
-    def job(self, kind: ReadSetJobKind, status: str) -> str:
+    def job(self, kind: Kind, status: str) -> str:
         """Return a job that has this status, brought there by what really happens to jobs."""
         failing = {"FAILED": 3, "COMPLETED_WITH_FAILURES": 1}.get(status, 0)
         self.local.fail_read_sets(self.names(kind)[:failing], "Bad reads")
@@ -138,10 +175,10 @@ class World:
         self.local.clear_faults()
         return job_id
 
-    def sensor(self, kind: ReadSetJobKind, job_id: Any, **arguments: Any) -> OmicsReadSetJobSensor:
+    def sensor(self, kind: Kind, job_id: Any, **arguments: Any) -> Any:
         """Return a sensor for a job."""
         arguments.setdefault("task_id", "wait")
-        arguments.setdefault("sequence_store_id", self.store)
+        arguments.setdefault(kind.store.argument, self.store_of(kind))
         return SENSORS[kind](job_id=job_id, **arguments)
 
     def end(self, job_id: str, status: str) -> None:
@@ -153,10 +190,9 @@ class World:
         self.local.advance(JOB_SECONDS)
         self.local.clear_faults()
 
-    def status(self, kind: ReadSetJobKind, job_id: str) -> str:
+    def status(self, kind: Kind, job_id: str) -> str:
         """Return what Get says of a job."""
-        get = getattr(self.omics, f"get_read_set_{kind.word}_job")
-        return str(get(sequenceStoreId=self.store, id=job_id)["status"])
+        return str(self.call(kind, "Get", id=job_id)["status"])
 
 
 class TaskInstance:
@@ -242,7 +278,9 @@ def world(shared_local: LocalHealthOmics, monkeypatch: pytest.MonkeyPatch) -> Wo
 @pytest.fixture
 def fast(world: World) -> World:
     """A world whose jobs are over at the next look."""
-    world.local.configure(job_seconds=0, max_concurrent_jobs={"export": 5, "activation": 25, "import": 5})
+    world.local.configure(
+        job_seconds=0, max_concurrent_jobs={kind.word: kind.max_concurrent_jobs for kind in JOB_KINDS}
+    )
     return world
 
 
@@ -270,7 +308,7 @@ def ti() -> TaskInstance:
     return TaskInstance()
 
 
-@pytest.fixture(params=READ_SET_JOB_KINDS, ids=lambda kind: kind.word)
-def kind(request: pytest.FixtureRequest) -> ReadSetJobKind:
-    found: ReadSetJobKind = request.param
+@pytest.fixture(params=JOB_KINDS, ids=lambda kind: kind.word)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
     return found

@@ -13,6 +13,8 @@ from conftest import BUCKET, TaskInstance, World, through_triggerer
 from starting import operator
 
 from airflow_omics._airflow import AirflowFailException
+from airflow_omics._service.kind import Kind
+from airflow_omics._service.kinds import REFERENCE_IMPORT
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
 
@@ -22,7 +24,7 @@ EXPORT, ACTIVATION, IMPORT = ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION, R
 class Task:
     """A task that is tried, retried and cleared, as Airflow does it."""
 
-    def __init__(self, world: World, kind: ReadSetJobKind, deferrable: bool) -> None:
+    def __init__(self, world: World, kind: Kind, deferrable: bool) -> None:
         self.world, self.kind, self.deferrable = world, kind, deferrable
         self.ti = TaskInstance()
         self.ti.try_number = 0
@@ -58,7 +60,7 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def task(fast: World, kind: ReadSetJobKind, deferrable: bool) -> Task:
+def task(fast: World, kind: Kind, deferrable: bool) -> Task:
     return Task(fast, kind, deferrable)
 
 
@@ -82,10 +84,13 @@ def calls(world: World, operation: str = "") -> int:
 
 
 def items_for(task: Task, count: int) -> list[Any]:
-    if task.kind is IMPORT:
+    if task.kind == IMPORT:
         return [world_source(task.world, number) for number in range(count)]
+    if task.kind == REFERENCE_IMPORT:
+        files = [name_of(world_source(task.world, number)) for number in range(count)]
+        return [World.reference_source(file) for file in files]
     return list(
-        task.world.local.add_read_sets(task.world.store, count, "ARCHIVED" if task.kind is ACTIVATION else "ACTIVE")
+        task.world.local.add_read_sets(task.world.store, count, "ARCHIVED" if task.kind == ACTIVATION else "ACTIVE")
     )
 
 
@@ -96,21 +101,20 @@ def world_source(world: World, number: int) -> dict[str, Any]:
 
 
 def name_of(item: Any) -> str:
-    return item if isinstance(item, str) else str(item["sourceFiles"]["source1"])
+    return item if isinstance(item, str) else str(item.get("sourceFile") or item["sourceFiles"]["source1"])
 
 
 def statuses(world: World, ids: list[str]) -> list[str]:
     return [world.omics.get_read_set_metadata(sequenceStoreId=world.store, id=each)["status"] for each in ids]
 
 
-def job_items(world: World, kind: ReadSetJobKind) -> list[list[str]]:
+def job_items(world: World, kind: Kind) -> list[list[str]]:
     """Return what each job of a kind was started with, by name, in the order of the starts."""
-    listed = getattr(world.omics, f"list_read_set_{kind.word}_jobs")(sequenceStoreId=world.store)[f"{kind.word}Jobs"]
-    get = getattr(world.omics, f"get_read_set_{kind.word}_job")
+    listed = world.call(kind, "List")[kind.listed_as]
     return [
         [
-            item["sourceFiles"]["source1"] if kind is IMPORT else item[kind.item_id_key]
-            for item in get(sequenceStoreId=world.store, id=job["id"])[kind.items_key]
+            name_of(item) if kind.makes_items else item[kind.item_id_key]
+            for item in world.call(kind, "Get", id=job["id"])[kind.items_key]
         ]
         for job in listed
     ]

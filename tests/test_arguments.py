@@ -16,6 +16,7 @@ from versions import DAG, dag, task, task_group
 
 from airflow_omics._airflow import AirflowFailException
 from airflow_omics._arguments import check, parse_ids, parse_seconds, parse_sources, parse_token
+from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.jobs import ReadSetJobKind
 
@@ -89,9 +90,9 @@ class Lazy(Sequence[Any]):
     ],
     ids=str,
 )
-def test_what_cannot_be_an_id_is_found_at_parse_time(kind: ReadSetJobKind, job_id: Any, named: str) -> None:
+def test_what_cannot_be_an_id_is_found_at_parse_time(kind: Kind, job_id: Any, named: str) -> None:
     with pytest.raises(OmicsArgumentError) as caught:
-        SENSORS[kind](task_id="wait", sequence_store_id=ID, job_id=job_id)
+        SENSORS[kind](task_id="wait", **{kind.store.argument: ID}, job_id=job_id)
     assert named in str(caught.value)
     assert "10 to 36 digits" in str(caught.value)
     assert isinstance(caught.value, ValueError)
@@ -175,11 +176,11 @@ def test_rendered_nonsense(rendered: Any, named: str) -> None:
     assert named in str(caught.value)
 
 
-def test_a_list_that_holds_itself_is_refused(kind: ReadSetJobKind) -> None:
+def test_a_list_that_holds_itself_is_refused(kind: Kind) -> None:
     endless: list[Any] = [ID]
     endless += [endless, endless]
     with pytest.raises(OmicsArgumentError, match=r"job_id(\[1\])+ is .*no list in more than 9 lists"):
-        SENSORS[kind](task_id="wait", sequence_store_id=ID, job_id=endless)
+        SENSORS[kind](task_id="wait", **{kind.store.argument: ID}, job_id=endless)
     with pytest.raises(OmicsArgumentError, match="no list in more than 9 lists"):
         parse_ids("job_id", endless)
     with pytest.raises(OmicsArgumentError, match="no list in more than 9 lists"):
@@ -196,11 +197,11 @@ def test_what_can_be_read_only_once_is_refused_when_the_dag_is_parsed(nested: bo
 
 
 @pytest.mark.parametrize("value", [1234567890, Whole(), Lazy([ID]), range(1234567890, 1234567892)], ids=in_words)
-def test_what_is_taken_when_the_task_runs_is_taken_when_the_dag_is_parsed(kind: ReadSetJobKind, value: Any) -> None:
+def test_what_is_taken_when_the_task_runs_is_taken_when_the_dag_is_parsed(kind: Kind, value: Any) -> None:
     parse_ids("job_id", value)
-    SENSORS[kind](task_id="wait", sequence_store_id=Whole(), job_id=value)
+    SENSORS[kind](task_id="wait", **{kind.store.argument: Whole()}, job_id=value)
     with DAG("mapped", schedule=None):
-        mapped = SENSORS[kind].partial(task_id="mapped", sequence_store_id=Whole()).expand(job_id=[value, value])
+        mapped = SENSORS[kind].partial(task_id="mapped", **{kind.store.argument: Whole()}).expand(job_id=[value, value])
         assert mapped.unmap({"job_id": value}).job_id is value
 
 

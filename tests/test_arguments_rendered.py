@@ -10,6 +10,7 @@ from starting import OPERATORS, operator, processed
 from test_arguments import ID, Lazy
 from versions import DAG, task
 
+from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import OmicsArgumentError
 from airflow_omics.jobs import ReadSetJobKind
 
@@ -31,10 +32,10 @@ class Number(int):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("empty", EMPTY)
 def test_an_empty_list_of_jobs_is_nothing_to_wait_for(
-    world: World, ti: TaskInstance, kind: ReadSetJobKind, mode: str, empty: str
+    world: World, ti: TaskInstance, kind: Kind, mode: str, empty: str
 ) -> None:
-    before = len(world.local.calls())
     sensor = world.sensor(kind, "{{ params.jobs }}", **MODES[mode])
+    before = len(world.local.calls())
     sensor.job_id = EMPTY[empty]
     assert sensor.execute({"ti": ti}) == []
     assert len(world.local.calls()) == before
@@ -44,12 +45,12 @@ def test_an_empty_list_of_jobs_is_nothing_to_wait_for(
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize("try_number", [1, 2])
 def test_an_empty_list_of_read_sets_is_nothing_to_start(
-    world: World, ti: TaskInstance, kind: ReadSetJobKind, wait: bool, deferrable: bool, try_number: int
+    world: World, ti: TaskInstance, kind: Kind, wait: bool, deferrable: bool, try_number: int
 ) -> None:
-    before = len(world.local.calls())
     ti.try_number = try_number
     start = operator(world, kind, "{{ params.items }}", wait_for_completion=wait, deferrable=deferrable)
-    setattr(start, "sources" if kind is ReadSetJobKind.IMPORT else "read_set_ids", [[], []])
+    before = len(world.local.calls())
+    setattr(start, "sources" if kind.makes_items else "read_set_ids", [[], []])
     assert start.execute({"ti": ti}) == []
     assert len(world.local.calls()) == before
 
@@ -73,10 +74,10 @@ def test_an_empty_list_is_taken_in_a_mapped_task_and_refused_in_a_dag(world: Wor
             operator(world, kind, items)
 
 
-def test_no_xcom_is_no_empty_list(world: World, ti: TaskInstance, kind: ReadSetJobKind) -> None:
+def test_no_xcom_is_no_empty_list(world: World, ti: TaskInstance, kind: Kind) -> None:
     sensor: Any = world.sensor(kind, "{{ x }}")
     start = operator(world, kind, "{{ x }}")
-    name = "sources" if kind is ReadSetJobKind.IMPORT else "read_set_ids"
+    name = "sources" if kind.makes_items else "read_set_ids"
     sensor.job_id = None
     setattr(start, name, None)
     with pytest.raises(OmicsArgumentError, match="job_id is None"):

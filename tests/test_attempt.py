@@ -12,6 +12,7 @@ from conftest import BUCKET, JOB_SECONDS, World
 from tasks import calls
 
 from airflow_omics._service.job_items import FAILED, FINISHED
+from airflow_omics._service.kind import Kind
 from airflow_omics._starting.attempt import Attempt
 from airflow_omics._starting.goals import Finding, State
 from airflow_omics._starting.starter import Chunk, StopError
@@ -21,7 +22,7 @@ from airflow_omics.exceptions import (
     OmicsRefusedError,
     OmicsTransientError,
 )
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
+from airflow_omics.jobs import ReadSetJob
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 X, Y, Z = "1000000001", "1000000002", "1000000003"
@@ -129,9 +130,9 @@ WARNING = (
     ids=["import", "its first attempt", "export"],
 )
 def test_a_retry_says_what_may_be_imported_twice(
-    caplog: pytest.LogCaptureFixture, kind: ReadSetJobKind, changes: dict[str, Any], said: list[str]
+    caplog: pytest.LogCaptureFixture, kind: Kind, changes: dict[str, Any], said: list[str]
 ) -> None:
-    names = SOURCES if kind is IMPORT else [X]
+    names = SOURCES if kind.makes_items else [X]
     lined_up(attempt(kind, *names, has_looked_for_jobs=True, **changes))
     assert caplog.messages == said
 

@@ -11,28 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from botocore.exceptions import WaiterError
 from conftest import JOB_SECONDS, World
 
-from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
 
 AWS = Path(__file__).parent.parent / ".venv-awscli" / "bin" / "aws"
 
 
-def verdict(world: World, kind: ReadSetJobKind, job_id: str) -> Verdict:
-    response = getattr(world.omics, f"get_read_set_{kind.word}_job")(sequenceStoreId=world.store, id=job_id)
-    return ReadSetJob.from_response(kind, response, sequence_store_id=world.store, work_id=job_id).verdict()
+def verdict(world: World, kind: Kind, job_id: str) -> Verdict:
+    response, store = world.call(kind, "Get", id=job_id), world.store_of(kind)
+    return ReadSetJob.from_response(kind, response, sequence_store_id=store, work_id=job_id).verdict()
 
 
 @pytest.mark.parametrize("status", JobStatus)
-def test_botocores_waiters_agree(world: World, kind: ReadSetJobKind, status: JobStatus) -> None:
+def test_botocores_waiters_agree(world: World, kind: Kind, status: JobStatus) -> None:
     job_id = world.job(kind, status)
-    waiter = world.omics.get_waiter(f"read_set_{kind.word}_job_completed")
+    waiter = world.omics.get_waiter(f"{xform_name(kind.operation('Get')).removeprefix('get_')}_completed")
     expected = verdict(world, kind, job_id)
     ending = {Verdict.WAITING: "Max attempts exceeded", Verdict.FAILED: "terminal failure state"}
     with pytest.raises(WaiterError, match=ending[expected]) if expected in ending else nullcontext():
-        waiter.wait(sequenceStoreId=world.store, id=job_id, WaiterConfig={"Delay": 0, "MaxAttempts": 1})
+        asked = {kind.store.member: world.store_of(kind), "id": job_id}
+        waiter.wait(**asked, WaiterConfig={"Delay": 0, "MaxAttempts": 1})
 
 
 def aws(world: World, *words: str) -> subprocess.CompletedProcess[str]:
@@ -77,7 +79,7 @@ def test_the_aws_cli_starts_gets_and_lists(world: World) -> None:
     ],
     ids=str,
 )
-def test_the_aws_cli_waits_and_agrees(world: World, kind: ReadSetJobKind, status: JobStatus) -> None:
+def test_the_aws_cli_waits_and_agrees(world: World, kind: Kind, status: JobStatus) -> None:
     job_id = world.job(kind, status)
     words = ("wait", f"read-set-{kind.word}-job-completed", "--sequence-store-id", world.store, "--id", job_id)
     done = aws(world, "omics", *words)

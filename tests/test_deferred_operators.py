@@ -16,18 +16,19 @@ from starting import operator, processed
 from versions import TaskDeferred
 
 from airflow_omics._airflow import AirflowException
+from airflow_omics._service.kind import Kind
+from airflow_omics._starting.base_operator import OmicsStartJobOperator
 from airflow_omics.exceptions import OmicsEventError, OmicsReadSetJobFailedError, OmicsRefusedError
 from airflow_omics.jobs import ReadSetJobKind
-from airflow_omics.operators import OmicsStartReadSetJobOperator
 
 ACTIVATION, EXPORT, IMPORT = ReadSetJobKind.ACTIVATION, ReadSetJobKind.EXPORT, ReadSetJobKind.IMPORT
 
 
-def deferrable(world: World, kind: ReadSetJobKind, items: Any, **arguments: Any) -> OmicsStartReadSetJobOperator:
+def deferrable(world: World, kind: Kind, items: Any, **arguments: Any) -> OmicsStartJobOperator:
     return operator(world, kind, items, **{"deferrable": True, "poll_interval": 0.2, **arguments})
 
 
-def leave(started: OmicsStartReadSetJobOperator, ti: TaskInstance) -> TaskDeferred:
+def leave(started: OmicsStartJobOperator, ti: TaskInstance) -> TaskDeferred:
     with pytest.raises(TaskDeferred) as caught:
         started.execute({"ti": ti})
     return caught.value
@@ -35,12 +36,10 @@ def leave(started: OmicsStartReadSetJobOperator, ti: TaskInstance) -> TaskDeferr
 
 @pytest.mark.parametrize("limit", [None, 2], ids=["all at once", "two at a time"])
 def test_every_read_set_is_done_once_and_the_result_is_that_of_a_waiting_task(
-    world: World, ti: TaskInstance, kind: ReadSetJobKind, limit: int | None
+    world: World, ti: TaskInstance, kind: Kind, limit: int | None
 ) -> None:
     world.local.configure(job_seconds=0.5)
-    items: Any = [{**world.sources[0], "sampleId": f"sample {number}"} for number in range(101)]
-    if kind is not IMPORT:
-        items = world.local.add_read_sets(world.store, 101, "ARCHIVED" if kind is ACTIVATION else "ACTIVE")
+    items = world.many(kind, 101)
     before = len(processed(world, kind))
     summaries = through_triggerer(deferrable(world, kind, items, max_concurrent_jobs=limit), ti)
     assert sum(len(each["finished"]) for each in summaries) == 101

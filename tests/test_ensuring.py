@@ -37,8 +37,8 @@ def test_only_what_is_missing_is_started(task: Task, change: Callable[[Any], Any
     task.world.local.fail_read_sets([name_of(each) for each in bad], "Torn")
     error = task.fail(items)
     assert error.to_retry == bad
-    assert task.ti.xcoms["failed_read_set_ids"] == ([] if task.kind is IMPORT else bad)
-    assert len(task.ti.xcoms["read_set_ids"]) == 228
+    assert task.ti.xcoms[f"failed_{task.kind.item_argument}s"] == ([] if task.kind.makes_items else bad)
+    assert len(task.ti.xcoms[f"{task.kind.item_argument}s"]) == 228
     before = len(job_items(task.world, task.kind))
     task.world.local.clear_faults()
     if is_cleared:
@@ -47,7 +47,7 @@ def test_only_what_is_missing_is_started(task: Task, change: Callable[[Any], Any
     summaries = task.attempt(changed)
     started = [name for names in job_items(task.world, task.kind)[before:] for name in names]
     assert sorted(started) == sorted(map(name_of, bad))
-    assert len(task.ti.xcoms["read_set_ids"]) == len(changed)
+    assert len(task.ti.xcoms[f"{task.kind.item_argument}s"]) == len(changed)
     if task.kind is not ACTIVATION:
         assert sum(len(each["finished"]) for each in summaries) == len(changed)
         assert all(each["failed"] == each["unfinished"] == [] for each in summaries)
@@ -61,7 +61,7 @@ def test_a_corrected_list_starts_what_is_new_in_it(task: Task) -> None:
     corrected = [*items[:100], new, *items[101:]]
     task.attempt(corrected, **({} if task.kind is ACTIVATION else {"role_arn": f"{ROLE}2"}))
     assert job_items(task.world, task.kind)[before:] == [[name_of(new)]]
-    assert len(task.ti.xcoms["read_set_ids"]) == 230
+    assert len(task.ti.xcoms[f"{task.kind.item_argument}s"]) == 230
 
 
 # --- cleared after success
@@ -175,10 +175,10 @@ def test_what_a_job_does_not_list_is_not_finished(task: Task) -> None:
     task.world.local.add_fault(operation=task.kind.operation("Get"), response=sent)
     if task.kind is ACTIVATION:
         task.attempt(items)
-        assert task.ti.xcoms["read_set_ids"] == items  # for they are ACTIVE
+        assert task.ti.xcoms[f"{task.kind.item_argument}s"] == items  # for they are ACTIVE
         return
     error = task.fail(items)
-    assert "3 of 3 read sets were never finished" in str(error)
+    assert f"3 of 3 {task.kind.item}s were never finished" in str(error)
     assert error.to_retry == items
 
 
@@ -207,7 +207,7 @@ def test_a_job_that_a_token_finds_is_never_told_as_one_of_now(task: Task, status
     task.world.local.advance(3600)
     task.ti.try_number = 0
     task.attempt(items, client_token="mine")
-    assert len(task.ti.xcoms["read_set_ids"]) == 3
+    assert len(task.ti.xcoms[f"{task.kind.item_argument}s"]) == 3
     jobs = len(job_items(task.world, task.kind))
     assert jobs == (1 if status == "COMPLETED" and task.kind is not ACTIVATION else 2)
     # In another run it does not count.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import JOB_SECONDS, ONE_TRY, TaskInstance, World, through_triggerer, wake
 from starting import DESTINATION, operator
-from tasks import ACTIVATION, EXPORT, IMPORT, Task, calls, items_for, job_items, later, statuses
+from tasks import ACTIVATION, EXPORT, IMPORT, Task, calls, items_for, job_items, later, name_of, statuses
 from versions import AirflowTaskTimeout, TaskDeferred
 
 from airflow_omics._airflow import AirflowException
@@ -43,7 +43,7 @@ def test_what_an_earlier_attempt_imported_may_be_found_late(world: World, deferr
     task.attempt(sources)
     timer.join()
     assert len(job_items(world, IMPORT)) == 1
-    assert len(task.ti.xcoms["read_set_ids"]) == count
+    assert len(task.ti.xcoms[f"{task.kind.item_argument}s"]) == count
 
 
 def test_others_jobs_take_no_room_after_waking(world: World) -> None:
@@ -76,7 +76,7 @@ def test_a_dag_that_changes_while_its_task_waits_changes_nothing(world: World) -
     )
     through_triggerer(corrected, task.ti, left)
     assert not world.omics.list_read_set_export_jobs(sequenceStoreId=elsewhere)["exportJobs"]
-    assert task.ti.xcoms["read_set_ids"] == items
+    assert task.ti.xcoms[f"{task.kind.item_argument}s"] == items
     jobs = world.omics.list_read_set_export_jobs(sequenceStoreId=world.store)["exportJobs"]
     assert {job["destination"] for job in jobs} == {DESTINATION}
 
@@ -88,7 +88,7 @@ def test_what_holds_and_what_is_in_the_way_is_known_after_waking(world: World) -
     started, left = leave(task, [archived, *world.read_sets], timeout=1.5, botocore_config=ONE_TRY)
     with pytest.raises(AirflowException, match=r"after 1.5 s: 3 of 4 read sets done.*Last trouble: ServiceQuota"):
         through_triggerer(started, task.ti, left)
-    assert task.ti.xcoms["read_set_ids"] == world.read_sets
+    assert task.ti.xcoms[f"{task.kind.item_argument}s"] == world.read_sets
     assert task.ti.xcoms["to_retry"] == [archived]
 
 
@@ -127,7 +127,7 @@ def test_an_old_failure_is_not_accepted_where_the_new_job_tells_nothing(task: Ta
         pytest.skip("its read set itself is asked for")
     bad, good = items_for(task, 2)
     world = task.world
-    world.local.fail_read_sets([bad if isinstance(bad, str) else bad["sourceFiles"]["source1"]], "Torn")
+    world.local.fail_read_sets([name_of(bad)], "Torn")
     task.fail([bad, good])
     world.local.clear_faults()
     key = task.kind.items_key
@@ -140,8 +140,7 @@ def test_an_old_failure_is_not_accepted_where_the_new_job_tells_nothing(task: Ta
 
 
 def _jobs(task: Task) -> Any:
-    name = task.kind.word
-    return getattr(task.world.omics, f"list_read_set_{name}_jobs")(sequenceStoreId=task.world.store)[f"{name}Jobs"]
+    return task.world.call(task.kind, "List")[task.kind.listed_as]
 
 
 def test_an_item_of_an_earlier_failure_says_nothing_of_an_earlier_success(world: World, deferrable: bool) -> None:

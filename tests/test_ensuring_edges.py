@@ -14,8 +14,8 @@ from tasks import ACTIVATION, EXPORT, IMPORT, Task, calls, items_for, job_items,
 from versions import TaskDeferred
 
 from airflow_omics._airflow import AirflowException
+from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import OmicsArgumentError, OmicsReadSetJobFailedError
-from airflow_omics.jobs import ReadSetJobKind
 
 # --- the statuses of read sets
 
@@ -79,13 +79,13 @@ def test_two_equal_sources(fast: World) -> None:
 @pytest.mark.parametrize("wait", [True, False])
 def test_nothing_to_do(task: Task, wait: bool) -> None:
     started = operator(task.world, task.kind, "{{ params.none }}", deferrable=task.deferrable, wait_for_completion=wait)
-    setattr(started, "sources" if task.kind is IMPORT else "read_set_ids", [])
+    setattr(started, "sources" if task.kind.makes_items else "read_set_ids", [])
     before = calls(task.world)
     assert through_triggerer(started, task.ti) == []
     assert calls(task.world) == before
     if task.kind is ACTIVATION:
         assert task.attempt(task.world.read_sets, wait_for_completion=wait) == []
-        assert task.ti.xcoms["read_set_ids"] == task.world.read_sets
+        assert task.ti.xcoms[f"{task.kind.item_argument}s"] == task.world.read_sets
 
 
 def test_the_record_of_an_imports_job_is_gone(importing: Task, logs: Callable[[], list[str]]) -> None:
@@ -126,7 +126,7 @@ def test_without_waiting_the_ids_of_what_is_under_way(world: World, deferrable: 
     ids = task.attempt([*items, *world.read_sets], wait_for_completion=False)
     assert ids[0] == stranger
     assert len(ids) == 4
-    assert task.ti.xcoms["read_set_ids"] == world.read_sets
+    assert task.ti.xcoms[f"{task.kind.item_argument}s"] == world.read_sets
     assert sorted(task.attempt(items, wait_for_completion=False)) == sorted(ids)
 
 
@@ -209,7 +209,7 @@ def test_a_read_set_that_is_found_late_is_not_imported_twice(importing: Task) ->
     assert len(job_items(importing.world, IMPORT)) == 1
 
 
-def test_a_job_that_start_tells_and_get_does_not_find_yet(world: World, kind: ReadSetJobKind, deferrable: bool) -> None:
+def test_a_job_that_start_tells_and_get_does_not_find_yet(world: World, kind: Kind, deferrable: bool) -> None:
     task = Task(world, kind, deferrable)
     items = items_for(task, 2)
     first = task.attempt(items, wait_for_completion=False)
@@ -304,7 +304,7 @@ def test_what_is_known_is_pushed_when_the_time_is_up(world: World, deferrable: b
     with pytest.raises(AirflowException, match="Timed out"):
         task.attempt([*items, *world.read_sets], timeout=2)
     assert set(task.ti.xcoms["to_retry"]) >= set(items)  # woken, it has not looked again at the others
-    assert deferrable or task.ti.xcoms["read_set_ids"] == world.read_sets
+    assert deferrable or task.ti.xcoms[f"{task.kind.item_argument}s"] == world.read_sets
 
 
 def test_a_jobs_message_is_not_told_if_it_has_strangers_items(world: World, deferrable: bool) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_omics._service import kinds
 from airflow_omics._service.job_items import FAILED, FINISHED, JobItem
+from airflow_omics._service.kind import Kind
 from airflow_omics._service.read_sets import ReadSet, ReadSetStatus
 from airflow_omics._starting.goals import GOALS, Finding, Goal, Item, State, records, unfinished
 from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
@@ -37,7 +38,7 @@ def told(*items: JobItem) -> list[tuple[ReadSetJob, JobItem]]:
     return [(job(str(number), item), item) for number, item in enumerate(items, 1)]
 
 
-def goal(kind: ReadSetJobKind, destination: str | None = None, since: datetime | None = None) -> Goal:
+def goal(kind: Kind, destination: str | None = None, since: datetime | None = None) -> Goal:
     return GOALS[kind](kind, destination, since)
 
 

@@ -12,11 +12,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from conftest import ONE_TRY, TaskInstance, World
 
 from airflow_omics._aws.rate_limit import _Turns
+from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError, OmicsRequestError, OmicsTransientError
 from airflow_omics.hooks import PAGE_TRIES, OmicsHook
 from airflow_omics.jobs import ReadSetJobKind
@@ -42,9 +44,9 @@ def url(hook: OmicsHook) -> str:
     return hook.conn.generate_presigned_url("get_read_set_export_job", Params=parameters).split("/sequencestore")[0]
 
 
-def test_the_get_operations_return_boto3s_response(world: World, kind: ReadSetJobKind) -> None:
+def test_the_get_operations_return_boto3s_response(world: World, kind: Kind) -> None:
     job_id = world.job(kind, "COMPLETED")
-    response = getattr(OmicsHook(), f"get_read_set_{kind.word}_job")(world.store, job_id)
+    response = getattr(OmicsHook(), xform_name(kind.operation("Get")))(world.store_of(kind), job_id)
     assert "ResponseMetadata" not in response
     assert (response["id"], response["status"]) == (job_id, "COMPLETED")
     assert len(response[kind.items_key]) == 3

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from starting import DESTINATION, OPERATORS, operator
 
 from airflow_omics import _arguments
-from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._service.kinds import READ_SET
 from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics._waiting import trigger_events
@@ -230,7 +230,7 @@ answers = (
 @example(IMPORT, json.dumps({**GET, "statusMessage": "\ud800\x00" * 1000}))
 @example(EXPORT, json.dumps({**GET, "readSets": [ITEM] * (MOST_READ_SETS + 1)}))
 @example(EXPORT, json.dumps({**GET, "destination": "x" * (LONGEST_TEXT + 1)}))
-def test_an_answer_about_a_job(world: World, hook: OmicsHook, kind: ReadSetJobKind, body: str) -> None:
+def test_an_answer_about_a_job(world: World, hook: OmicsHook, kind: Kind, body: str) -> None:
     answer(world, kind.operation("Get"), body)
     with only(OmicsTransientError, OmicsResponseError, naming=kind.operation("Get")):
         job = hook.get_work(kind, ID, OTHER)

@@ -10,7 +10,7 @@ from conftest import FAULTS_THAT_PASS, ONE_TRY, TaskInstance, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._service.kinds import READ_SET_JOB_KINDS, parse_kind
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
 from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
@@ -29,11 +29,11 @@ items = st.lists(
 )
 
 
-def parse(kind: ReadSetJobKind, response: Any) -> ReadSetJob:
+def parse(kind: Kind, response: Any) -> ReadSetJob:
     return ReadSetJob.from_response(kind, response, sequence_store_id=STORE, work_id=JOB)
 
 
-def named(kind: ReadSetJobKind, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def named(kind: Kind, drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give drawn items the names that AWS would give them."""
     return [
         {**item, kind.item_id_key: f"{index:010}", "sourceFiles": {"source1": f"s3://bucket/{index}"}}
@@ -43,7 +43,7 @@ def named(kind: ReadSetJobKind, drawn: list[dict[str, Any]]) -> list[dict[str, A
 
 @given(st.sampled_from(READ_SET_JOB_KINDS), statuses, items, st.booleans())
 def test_only_the_status_decides_and_items_are_never_lost(
-    kind: ReadSetJobKind, status: str, drawn: list[dict[str, Any]], accept: bool
+    kind: Kind, status: str, drawn: list[dict[str, Any]], accept: bool
 ) -> None:
     job = parse(kind, {"status": status, kind.items_key: named(kind, drawn)})
     verdict = job.verdict(accept_partial_failure=accept)
@@ -74,7 +74,7 @@ def test_nonsense_is_refused_and_never_a_success(value: Any) -> None:
 
 
 @pytest.fixture
-def example(world: World) -> dict[ReadSetJobKind, str]:
+def example(world: World) -> dict[Kind, str]:
     return {kind: world.job(kind, "COMPLETED") for kind in READ_SET_JOB_KINDS}
 
 
@@ -86,9 +86,9 @@ def example(world: World) -> dict[ReadSetJobKind, str]:
 )
 def test_a_wait_ends_with_the_first_status_that_is_over_and_as_it_says(
     world: World,
-    example: dict[ReadSetJobKind, str],
-    sensors: dict[tuple[ReadSetJobKind, bool], Any],
-    kind: ReadSetJobKind,
+    example: dict[Kind, str],
+    sensors: dict[tuple[Kind, bool], Any],
+    kind: Kind,
     history: list[str | dict[str, str]],
     accept: bool,
 ) -> None:
@@ -110,7 +110,7 @@ def test_a_wait_ends_with_the_first_status_that_is_over_and_as_it_says(
 
 
 @pytest.fixture
-def sensors(world: World, example: dict[ReadSetJobKind, str]) -> dict[tuple[ReadSetJobKind, bool], Any]:
+def sensors(world: World, example: dict[Kind, str]) -> dict[tuple[Kind, bool], Any]:
     """Sensors that keep their client from one history to the next."""
     return {
         (kind, accept): world.sensor(kind, job_id, mode="poke", accept_partial_failure=accept, botocore_config=ONE_TRY)

@@ -159,7 +159,7 @@ def test_a_bucket_of_another_region_fails_the_item(local: LocalHealthOmics) -> N
     omics = client(local)
     store = omics.create_sequence_store(name="mine")["id"]
     (read_set,) = local.add_read_sets(store)
-    said = "bucket in-london is in eu-west-2, not in the sequence store's region us-east-1"
+    said = "bucket in-london is in eu-west-2, not in the store's region us-east-1"
     sources = [{"readSetId": read_set}]
     assert said in message(local, omics, "export", store, sources, destination="s3://in-london/out/")
     assert said in message(local, omics, "import", store, [SOURCE])

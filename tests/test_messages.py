@@ -17,6 +17,7 @@ from servers import Sts, serve, sts_error
 from starting import operator
 from versions import DAG, IS_AIRFLOW_2, TaskDeferred
 
+from airflow_omics._service.kind import Kind
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.operators import OmicsStartReadSetActivationJobOperator
 
@@ -26,7 +27,7 @@ USER = "User: arn:aws:iam::123456789012:user/airflow is not authorized to perfor
 Failure = Callable[[World, pytest.MonkeyPatch], Any]
 
 
-def ended(kind: ReadSetJobKind, status: str) -> Failure:
+def ended(kind: Kind, status: str) -> Failure:
     def fail(world: World, _: pytest.MonkeyPatch) -> Any:
         return poke(world.sensor(kind, world.job(kind, status)))
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import BUCKET, FAULTS_THAT_PASS, JOB_SECONDS, ONE_TRY, PATIENCE, ROLE, TaskInstance, World
 from starting import DESTINATION, OPERATORS, operator, processed, run
 
+from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.operators import (
@@ -34,9 +35,7 @@ from airflow_omics.operators import (
     ],
     ids=str,
 )
-def test_any_number_of_read_sets(
-    fast: World, ti: TaskInstance, kind: ReadSetJobKind, count: int, sizes: list[int]
-) -> None:
+def test_any_number_of_read_sets(fast: World, ti: TaskInstance, kind: Kind, count: int, sizes: list[int]) -> None:
     read_sets = fast.local.add_read_sets(
         fast.store, count, "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
     )
@@ -92,15 +91,15 @@ def test_somebody_elses_jobs_take_the_whole_quota_for_a_while(world: World, ti: 
 
 @pytest.mark.parametrize("fault", FAULTS_THAT_PASS, ids=str)
 def test_transient_errors_are_waited_out_and_start_nothing_twice(
-    fast: World, ti: TaskInstance, kind: ReadSetJobKind, fault: dict[str, Any]
+    fast: World, ti: TaskInstance, kind: Kind, fault: dict[str, Any]
 ) -> None:
     fast.local.archive_read_sets() if kind is ReadSetJobKind.ACTIVATION else None
     fast.local.add_fault(rate=0.4, **fault)
-    items = fast.sources if kind is ReadSetJobKind.IMPORT else fast.read_sets
+    items = fast.items(kind)
     (summary,) = run(operator(fast, kind, items, botocore_config=ONE_TRY), ti)
     assert len(summary["finished"]) == 3
     fast.local.clear_faults()
-    listed = getattr(fast.omics, f"list_read_set_{kind.word}_jobs")(sequenceStoreId=fast.store)[f"{kind.word}Jobs"]
+    listed = fast.call(kind, "List")[kind.listed_as]
     assert len(listed) == 1
 
 
@@ -187,7 +186,7 @@ def test_links_are_there_while_the_task_runs_and_when_it_failed(
     ],
     ids=str,
 )
-def test_bad_input_is_found_at_parse_time(kind: ReadSetJobKind, arguments: dict[str, Any], named: str) -> None:
+def test_bad_input_is_found_at_parse_time(kind: Kind, arguments: dict[str, Any], named: str) -> None:
     good: dict[ReadSetJobKind, dict[str, Any]] = {
         ReadSetJobKind.EXPORT: {"read_set_ids": ["1234567890"], "destination": DESTINATION, "role_arn": ROLE},
         ReadSetJobKind.ACTIVATION: {"read_set_ids": ["1234567890"]},

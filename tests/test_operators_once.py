@@ -15,16 +15,17 @@ from starting import operator, processed, run
 from ways import calls, until
 
 from airflow_omics._airflow import AirflowException
+from airflow_omics._service.kind import Kind
+from airflow_omics._starting.base_operator import OmicsStartJobOperator
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
-from airflow_omics.operators import OmicsStartReadSetJobOperator
 
 # --- failures and retries
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", [ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION], ids=str)
-def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind: ReadSetJobKind) -> None:
+def test_three_of_500_fail_and_the_retry_submits_exactly_those(fast: World, kind: Kind) -> None:
     status = "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
     read_sets = fast.local.add_read_sets(fast.store, 500, status)
     bad = [read_sets[3], read_sets[250], read_sets[499]]
@@ -65,9 +66,9 @@ def test_a_retry_after_a_job_that_failed_starts_a_new_one(world: World, ti: Task
     assert third not in (first, second)
 
 
-def test_a_retry_finds_what_is_running_or_has_succeeded(world: World, ti: TaskInstance, kind: ReadSetJobKind) -> None:
+def test_a_retry_finds_what_is_running_or_has_succeeded(world: World, ti: TaskInstance, kind: Kind) -> None:
     world.local.archive_read_sets() if kind is ReadSetJobKind.ACTIVATION else None
-    items = world.sources if kind is ReadSetJobKind.IMPORT else world.read_sets
+    items = world.items(kind)
     started = operator(world, kind, items, wait_for_completion=False)
     (first,) = run(started, ti)
     assert run(started, ti, try_number=2) == [first]
@@ -135,7 +136,7 @@ def test_a_timeout_names_the_jobs_that_go_on(world: World, ti: TaskInstance, tim
 # --- killed
 
 
-def in_a_process(started: OmicsStartReadSetJobOperator, try_number: int) -> Any:
+def in_a_process(started: OmicsStartJobOperator, try_number: int) -> Any:
     """Run an operator in a process of its own: a fork, as Airflow's workers are."""
     process = get_context("fork").Process(target=run, args=(started, TaskInstance(), try_number))
     process.start()
@@ -158,14 +159,11 @@ def in_a_process(started: OmicsStartReadSetJobOperator, try_number: int) -> Any:
     ids=str,
 )
 def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
-    world: World, kind: ReadSetJobKind, verb: str, number: int
+    world: World, kind: Kind, verb: str, number: int
 ) -> None:
     world.local.configure(job_seconds=0.3, max_concurrent_jobs=2)
     count = 2 * kind.max_items + 10
-    items: Any = [{**world.sources[0], "sampleId": f"sample {number}"} for number in range(count)]
-    if kind is not ReadSetJobKind.IMPORT:
-        status = "ARCHIVED" if kind is ReadSetJobKind.ACTIVATION else "ACTIVE"
-        items = world.local.add_read_sets(world.store, count, status)
+    items = world.many(kind, count)
     started = operator(world, kind, items, max_concurrent_jobs=2, botocore_config=ONE_TRY)
     operation = kind.operation("Start" if verb == "before" else verb)
     if verb == "before":
@@ -183,8 +181,8 @@ def test_a_killed_process_leaves_every_read_set_to_exactly_one_job(
 
     assert second.exitcode == 0
     assert list(processed(world, kind).values()) == [1] * count
-    listed = getattr(world.omics, f"list_read_set_{kind.word}_jobs")(sequenceStoreId=world.store)
-    assert [each["status"] for each in listed[f"{kind.word}Jobs"]] == ["COMPLETED"] * 3
+    listed = world.call(kind, "List")
+    assert [each["status"] for each in listed[kind.listed_as]] == ["COMPLETED"] * 3
 
 
 @pytest.mark.thorough
@@ -199,7 +197,7 @@ def test_an_outage_is_asked_through_at_the_poll_interval(world: World, ti: TaskI
     assert world.local.call_counts()["GetReadSetExportJob"] == 3
 
 
-def _until_killed(started: OmicsStartReadSetJobOperator, ti: TaskInstance) -> None:
+def _until_killed(started: OmicsStartJobOperator, ti: TaskInstance) -> None:
     """Do on SIGTERM what Airflow 3's task runner does: call on_kill, and raise nothing."""
     signal.signal(signal.SIGTERM, lambda *_: started.on_kill())
     run(started, ti)

@@ -9,11 +9,12 @@ from attempts import ACTIVATION, EXPORT, IMPORT, STORE, attempt, item, job, told
 from conftest import TaskInstance
 
 from airflow_omics._service.job_items import FAILED, FINISHED, JobItem
+from airflow_omics._service.kind import Kind
 from airflow_omics._starting.attempt import Attempt
 from airflow_omics._starting.goals import Finding, State
 from airflow_omics._starting.outcome import Outcome, push_interrupted
 from airflow_omics.exceptions import OmicsReadSetJobFailedError, OmicsRefusedError
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
+from airflow_omics.jobs import ReadSetJob
 
 X, Y, Z, STRANGER = "1000000001", "1000000002", "1000000003", "1000000009"
 FIRST, SECOND, OLD = "2000000001", "2000000002", "2000000000"
@@ -26,7 +27,7 @@ def held(read_set_id: str, job_id: str | None = None) -> Finding:
     return Finding(State.HOLDS, read_set_id, job_id)
 
 
-def ended(kind: ReadSetJobKind, found: dict[str, Finding], *jobs: ReadSetJob, **changes: Any) -> Attempt:
+def ended(kind: Kind, found: dict[str, Finding], *jobs: ReadSetJob, **changes: Any) -> Attempt:
     """Return an attempt that is over, with what was found of its items, by name."""
     findings = {item(name).key: finding for name, finding in found.items()}
     known = {job.job_id: job for job in jobs}
@@ -166,7 +167,7 @@ WHY = Finding(State.MISSING, why="Read set is DELETED", is_hopeless=True)
     ids=["nothing", "why", "refused", "lost", "finished", "failed"],
 )
 def test_what_is_in_the_way_beside_failed_jobs(
-    kind: ReadSetJobKind, found: Any, jobs: tuple[ReadSetJob, ...], changes: dict[str, Any], said: list[str]
+    kind: Kind, found: Any, jobs: tuple[ReadSetJob, ...], changes: dict[str, Any], said: list[str]
 ) -> None:
     attempt = ended(kind, found, *jobs, **changes)
     error, _ = failure(Outcome(attempt))

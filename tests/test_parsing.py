@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_omics._service.job_items import FAILED, JobItem
-from airflow_omics._service.kind import Verdict
+from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._service.kinds import READ_SET_JOB_KINDS, parse_kind
 from airflow_omics._service.limits import LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
@@ -45,7 +45,7 @@ SUMMARY: dict[str, Any] = {
 }
 
 
-def answer(kind: ReadSetJobKind) -> dict[str, Any]:
+def answer(kind: Kind) -> dict[str, Any]:
     items: list[dict[str, Any]] = [
         {kind.item_id_key: f"r{index}", "status": status} for index, status in enumerate(ITEM_STATUSES)
     ]
@@ -57,7 +57,7 @@ def answer(kind: ReadSetJobKind) -> dict[str, Any]:
     return {**ANSWER, kind.items_key: items}
 
 
-def parse(kind: ReadSetJobKind, response: dict[str, Any]) -> ReadSetJob:
+def parse(kind: Kind, response: dict[str, Any]) -> ReadSetJob:
     return ReadSetJob.from_response(kind, response, sequence_store_id=STORE, work_id=JOB)
 
 
@@ -74,9 +74,7 @@ def wrong(parameter: object) -> str:
         (IMPORT, "sources", "readSetId", (100, 5), "GetReadSetImportJob", "ListReadSetImportJobs"),
     ],
 )
-def test_kinds(
-    kind: ReadSetJobKind, items_key: str, item_id_key: str, quotas: tuple[int, int], get: str, many: str
-) -> None:
+def test_kinds(kind: Kind, items_key: str, item_id_key: str, quotas: tuple[int, int], get: str, many: str) -> None:
     assert (kind.items_key, kind.item_id_key) == (items_key, item_id_key)
     assert (kind.max_items, kind.max_concurrent_jobs) == quotas
     assert (kind.operation("Get"), kind.operation("List")) == (get, many)
@@ -84,7 +82,7 @@ def test_kinds(
 
 
 @pytest.mark.parametrize("kind", [EXPORT, ACTIVATION])
-def test_an_answer_and_its_summary(kind: ReadSetJobKind) -> None:
+def test_an_answer_and_its_summary(kind: Kind) -> None:
     job = parse(kind, answer(kind))
     assert job == ReadSetJob(
         kind=kind,
@@ -127,7 +125,7 @@ def test_an_import_names_what_has_no_id_yet_by_its_source() -> None:
 
 
 @pytest.mark.parametrize("kind", READ_SET_JOB_KINDS)
-def test_what_is_not_sent_is_none_or_empty(kind: ReadSetJobKind) -> None:
+def test_what_is_not_sent_is_none_or_empty(kind: Kind) -> None:
     job = ReadSetJob.from_response(kind, {"id": JOB, "status": "ELSE"}, sequence_store_id=STORE)
     assert job == ReadSetJob(kind, JOB, STORE, "ELSE")
     assert (job.total, job.progress, job.is_status_known) == (0, "no details of its read sets", False)
@@ -161,7 +159,7 @@ def test_what_is_not_sent_is_none_or_empty(kind: ReadSetJobKind) -> None:
     ],
     ids=wrong,
 )
-def test_answers_that_are_refused(kind: ReadSetJobKind, changes: dict[str, Any], said: str) -> None:
+def test_answers_that_are_refused(kind: Kind, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is compared
         parse(kind, {**answer(kind), **changes})
     assert str(caught.value) == said or (said.endswith("2048") and said in str(caught.value))

@@ -13,7 +13,8 @@ from conftest import TaskInstance, World, wake
 from starting import operator
 from versions import TaskDeferred
 
-from airflow_omics._service.kinds import READ_SET, READ_SET_JOB_KINDS
+from airflow_omics._service.kind import Kind
+from airflow_omics._service.kinds import READ_SET, READ_SET_JOB_KINDS, REFERENCE, REFERENCE_IMPORT
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.wire import service_model
 
@@ -39,7 +40,7 @@ def used(world: World, allowed: set[str], call: Callable[[], Any]) -> set[str]:
     return {f"omics:{each['operation']}" for each in calls} | ({"iam:PassRole"} if passes_role else set())
 
 
-def wait(world: World, kind: ReadSetJobKind, job_ids: list[str]) -> None:
+def wait(world: World, kind: Kind, job_ids: list[str]) -> None:
     """Wait for jobs that begin to run, by rescheduling and in the triggerer."""
     ti = TaskInstance()
     poking, deferring = world.sensor(kind, job_ids), world.sensor(kind, job_ids, deferrable=True)
@@ -68,6 +69,18 @@ def test_the_operators_use_the_rest_as_well(fast: World) -> None:
         started = operator(fast, kind, items)
         actions |= used(fast, set().union(*ALLOWED.values()), lambda: started.execute({"ti": TaskInstance()}))  # noqa: B023
     assert actions - ALLOWED["Wait"] == ALLOWED["Start"] | ALLOWED["Look"] | ALLOWED["PassRole"]
+
+
+def test_reference_imports_use_the_statement_for_references(fast: World) -> None:
+    allowed = ALLOWED["References"] | ALLOWED["PassRole"]
+    started = [operator(fast, REFERENCE_IMPORT, fast.many(REFERENCE_IMPORT, count)) for count in (1, REFERENCE.few + 1)]
+    actions = set()
+    for each in started:
+        actions |= used(fast, allowed, lambda: each.execute({"ti": TaskInstance()}))  # noqa: B023
+    fast.local.configure(job_seconds=100, max_concurrent_jobs=None)
+    job_ids = [fast.start(REFERENCE_IMPORT) for _ in range(5)]
+    actions |= used(fast, allowed, lambda: wait(fast, REFERENCE_IMPORT, job_ids))
+    assert actions == allowed
 
 
 def test_a_role_is_passed_to_healthomics_only() -> None:

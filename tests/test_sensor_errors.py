@@ -12,6 +12,7 @@ from test_sensors import is_waiting, run
 from versions import TaskDeferred
 
 from airflow_omics._airflow import AirflowFailException
+from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import OmicsRefusedError, OmicsRequestError, OmicsResponseError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
@@ -78,7 +79,7 @@ def test_without_permission_to_list_each_job_is_asked_for(world: World, ti: Task
 def test_what_passes_by_itself_is_waited_out(
     world: World,
     ti: TaskInstance,
-    kind: ReadSetJobKind,
+    kind: Kind,
     fault: dict[str, Any],
     mode: str,
     logs: Callable[[], list[str]],
@@ -122,7 +123,7 @@ def test_a_server_that_hangs_or_is_gone_is_waited_out(local_healthomics: LocalHe
     ],
 )
 def test_what_never_passes_ends_the_wait_at_once(
-    world: World, ti: TaskInstance, kind: ReadSetJobKind, code: str, advice: str, mode: str
+    world: World, ti: TaskInstance, kind: Kind, code: str, advice: str, mode: str
 ) -> None:
     job_id = world.job(kind, "COMPLETED")
     world.local.add_fault(operation=kind.operation("Get"), error=code, message="No way")
@@ -133,7 +134,7 @@ def test_what_never_passes_ends_the_wait_at_once(
         code,
         kind.operation("Get"),
         job_id,
-        world.store,
+        world.store_of(kind),
         "No way",
         advice.format(operation=kind.operation("Get")),
     ):

@@ -13,6 +13,7 @@ from conftest import BUCKET, JOB_SECONDS, ONE_TRY, TaskInstance, World
 from versions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_omics._airflow import AirflowFailException
+from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsReadSetJobFailedError,
@@ -40,7 +41,7 @@ def is_waiting(sensor: OmicsReadSetJobSensor, ti: TaskInstance) -> bool:
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
 @pytest.mark.parametrize("status", JobStatus)
 def test_every_status_ends_the_wait_as_designed(
-    world: World, ti: TaskInstance, kind: ReadSetJobKind, status: JobStatus, mode: str
+    world: World, ti: TaskInstance, kind: Kind, status: JobStatus, mode: str
 ) -> None:
     job_id = world.job(kind, status)
     assert world.status(kind, job_id) == status
@@ -59,7 +60,7 @@ def test_every_status_ends_the_wait_as_designed(
             run(sensor, ti)
         assert isinstance(caught.value, AirflowFailException)
         assert [job.job_id for job in caught.value.jobs] == [job_id]
-        for part in (kind.word, job_id, world.store, status):
+        for part in (kind.word, job_id, world.store_of(kind), status):
             assert part in str(caught.value)
         assert ti.xcoms["failed_job"]["status"] == status
 
@@ -117,9 +118,7 @@ def test_an_import_under_way_lists_sources_as_unfinished(world: World, ti: TaskI
     assert ti.xcoms["failed_read_set_ids"] == []
 
 
-def test_accept_partial_failure_lets_only_partial_failure_succeed(
-    world: World, ti: TaskInstance, kind: ReadSetJobKind
-) -> None:
+def test_accept_partial_failure_lets_only_partial_failure_succeed(world: World, ti: TaskInstance, kind: Kind) -> None:
     partial = world.job(kind, "COMPLETED_WITH_FAILURES")
     summary = run(world.sensor(kind, partial, accept_partial_failure=True), ti)
     assert (len(summary["failed"]), len(summary["finished"])) == (1, 2)
@@ -130,7 +129,7 @@ def test_accept_partial_failure_lets_only_partial_failure_succeed(
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
 def test_a_response_without_items_is_judged_by_its_status(
-    world: World, ti: TaskInstance, kind: ReadSetJobKind, mode: str
+    world: World, ti: TaskInstance, kind: Kind, mode: str
 ) -> None:
     job_id = world.job(kind, "COMPLETED")
     world.local.add_fault(operation=kind.operation("Get"), response={kind.items_key: None})
@@ -138,7 +137,7 @@ def test_a_response_without_items_is_judged_by_its_status(
     assert run(sensor, ti)["finished"] == []
     world.local.clear_faults()
     world.local.add_fault(operation=kind.operation("Get"), response={kind.items_key: None, "status": "FAILED"})
-    with pytest.raises(OmicsReadSetJobFailedError, match="AWS sent no details of its read sets"):
+    with pytest.raises(OmicsReadSetJobFailedError, match=f"AWS sent no details of its {kind.item}s"):
         run(sensor, ti)
 
 
@@ -155,7 +154,7 @@ def test_many_failures_are_all_named_the_first_with_their_messages(world: World,
 # --- several jobs
 
 
-def test_several_jobs_are_waited_for_until_all_are_over(world: World, ti: TaskInstance, kind: ReadSetJobKind) -> None:
+def test_several_jobs_are_waited_for_until_all_are_over(world: World, ti: TaskInstance, kind: Kind) -> None:
     done, failed, running = (world.job(kind, status) for status in ("COMPLETED", "FAILED", "IN_PROGRESS"))
     sensor = world.sensor(kind, [running, failed, done, running])
     assert is_waiting(sensor, ti)

@@ -15,6 +15,7 @@ from conftest import JOB_SECONDS, ROLE, World
 from starting import DESTINATION
 from tasks import ACTIVATION, calls
 
+from airflow_omics._service.kind import Kind
 from airflow_omics._starting.attempt import Attempt
 from airflow_omics._starting.starter import Chunk, StopError
 from airflow_omics.exceptions import (
@@ -24,13 +25,13 @@ from airflow_omics.exceptions import (
     OmicsResponseError,
     OmicsThrottledError,
 )
-from airflow_omics.jobs import ReadSetJob, ReadSetJobKind
+from airflow_omics.jobs import ReadSetJob
 
 START, GET = "StartReadSetExportJob", "GetReadSetExportJob"
 LONG_AGO = "2020-01-01T00:00:00Z"
 
 
-def starter(world: World, *names: str, kind: ReadSetJobKind = EXPORT, **changes: Any) -> Attempt:
+def starter(world: World, *names: str, kind: Kind = EXPORT, **changes: Any) -> Attempt:
     """Return an attempt that is to start a job for each of these items."""
     pending = deque(Chunk((item(name),)) for name in names)
     since = datetime.now(UTC) - timedelta(minutes=1)
@@ -163,7 +164,7 @@ def test_a_job_that_was_started_for_others_is_no_answer(world: World, is_sent: b
 # --- jobs of before
 
 
-def before(world: World, *names: str, kind: ReadSetJobKind = EXPORT) -> tuple[str, Chunk]:
+def before(world: World, *names: str, kind: Kind = EXPORT) -> tuple[str, Chunk]:
     """Let a run that is gone now have started a job; return it, and what it was to do."""
     chunk = Chunk(tuple(item(name) for name in names))
     gone = starter(world, *names, kind=kind, pending=deque([chunk]))

@@ -17,11 +17,11 @@ from versions import AirflowSensorTimeout, TaskDeferred
 from waiting import EXPORT, asked, ids, run, trigger, until
 
 from airflow_omics._airflow import AirflowException, AirflowFailException
+from airflow_omics._service.kind import Kind
 from airflow_omics._waiting import trigger_events
 from airflow_omics._waiting.shared_poll import Wait
 from airflow_omics.exceptions import OmicsEventError
 from airflow_omics.hooks import OmicsHook
-from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.sensors import OmicsReadSetExportJobSensor
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
@@ -29,7 +29,7 @@ from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "COMPLETED_WITH_FAILURES", "CANCELLED"])
-def test_a_trigger_tells_how_the_job_ended(world: World, kind: ReadSetJobKind, status: str) -> None:
+def test_a_trigger_tells_how_the_job_ended(world: World, kind: Kind, status: str) -> None:
     job_id = world.job(kind, status)
     (job,) = run(first_event(trigger(world, job_id, kind=kind.word)))["jobs"]
     assert (job["job_id"], job["status"], job["kind"]) == (job_id, status, kind.word)

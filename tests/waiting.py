@@ -11,6 +11,7 @@ from typing import Any
 
 from conftest import PATIENCE, World
 
+from airflow_omics._service.kinds import KINDS
 from airflow_omics._waiting.shared_poll import SharedPoll
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.triggers import OmicsReadSetJobTrigger
@@ -19,7 +20,9 @@ EXPORT = ReadSetJobKind.EXPORT
 
 
 def trigger(world: World, *job_ids: str, **arguments: Any) -> OmicsReadSetJobTrigger:
-    arguments = {"kind": "export", "sequence_store_id": world.store, "poll_interval": 0.3, **arguments}
+    arguments = {"kind": "export", "poll_interval": 0.3, **arguments}
+    kind = KINDS.get(arguments["kind"], EXPORT)
+    arguments.setdefault("sequence_store_id", world.store_of(kind))
     return OmicsReadSetJobTrigger(job_ids=list(job_ids), **arguments)
 
 

@@ -1,4 +1,4 @@
-"""What read set jobs are made of: read sets, or the sources of an import. Standard library only."""
+"""What jobs are made of: read sets, or the sources of an import. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ FINISHED, FAILED = "FINISHED", "FAILED"
 """The two statuses of a job's item that are its last."""
 
 ItemKey = tuple[str, ...]
-"""What an item of a job is recognized by: a read set's id, or an import's source files, sample and subject."""
+"""
+What an item of a job is recognized by: a read set's id, or an import's source files, sample and subject; in a reference
+import job the source file and the name.
+"""
 
 
 def item_key(item: Mapping[str, Any], id_key: str = "readSetId") -> ItemKey:
     """Return what an item is recognized by, in a request as in an answer; empty where it cannot be told."""
-    if "sourceFiles" not in item:
-        return (item[id_key],) if isinstance(item.get(id_key), str) else ()
-    files = item["sourceFiles"] if isinstance(item["sourceFiles"], Mapping) else {}
-    parts = (files.get("source1"), files.get("source2") or "", item.get("sampleId"), item.get("subjectId"))
+    if "sourceFile" in item:
+        parts: tuple[Any, ...] = (item["sourceFile"], item.get("name"))
+    elif "sourceFiles" in item:
+        files = item["sourceFiles"] if isinstance(item["sourceFiles"], Mapping) else {}
+        parts = (files.get("source1"), files.get("source2") or "", item.get("sampleId"), item.get("subjectId"))
+    else:
+        parts = (item.get(id_key),)
     key = tuple(part for part in parts if isinstance(part, str))
     return key if len(key) == len(parts) and key[0] else ()
 
@@ -32,7 +38,7 @@ class JobItem:
     One read set of a job, or one source of an import.
 
     ``source`` is the S3 URI of the first source file, for imports only; their ``id`` may be None, since AWS gives a
-    read set its id only on the way.
+    read set or a reference its id only on the way.
     """
 
     key: ItemKey
@@ -51,7 +57,7 @@ class JobItem:
         if not isinstance(item, Mapping):
             raise ValueError(f"{shown(item, 80)} is no structure")
         files = item.get("sourceFiles")
-        source = text(files, "source1") if isinstance(files, Mapping) else None
+        source = text(files, "source1") if isinstance(files, Mapping) else text(item, "sourceFile")
         item_id = text(item, id_key)
         if not (source or item_id):
             raise ValueError(f"{id_key} is missing")

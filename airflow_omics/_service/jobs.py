@@ -45,7 +45,7 @@ JOB_VERDICTS: dict[str, Verdict] = {
 @dataclass(frozen=True)
 class ReadSetJob:
     """
-    A read set job as AWS last described it.
+    A read set job, or a reference import job, as AWS last described it.
 
     ``status`` is a :class:`JobStatus`, or AWS's own text where this version does not know it. ``items`` are in the
     order of the request; there are none when AWS sent no details, which its documentation shows even for a job that has
@@ -56,6 +56,7 @@ class ReadSetJob:
     kind: Kind
     job_id: str
     sequence_store_id: str
+    """The store's id, of whatever kind the store is."""
     status: str
     status_message: str | None = None
     destination: str | None = None
@@ -65,7 +66,7 @@ class ReadSetJob:
 
     def __post_init__(self) -> None:
         if len(self.items) > MOST_READ_SETS:
-            raise ValueError(f"there are {len(self.items)} read sets, expected at most {MOST_READ_SETS}")
+            raise ValueError(f"there are {len(self.items)} {self.kind.item}s, expected at most {MOST_READ_SETS}")
 
     @classmethod
     def from_response(

@@ -136,9 +136,14 @@ class Kind:
         return self.works_on.word if self.works_on else self.word
 
     @property
+    def id_argument(self) -> str:
+        """What the id is called in summaries."""
+        return f"{self.word.replace(' ', '_')}_id"
+
+    @property
     def item_argument(self) -> str:
         """What an item's id is called in summaries."""
-        return f"{self.item.replace(' ', '_')}_id"
+        return (self.works_on or self).id_argument
 
     def operation(self, verb: str) -> str:
         """Name an AWS operation on this kind: ``Start``, ``Get`` or ``List``."""

@@ -8,8 +8,10 @@ from airflow_omics._service.jobs import JOB_VERDICTS, JobStatus, ReadSetJob
 from airflow_omics._service.kind import Kind, Store
 from airflow_omics._service.limits import shown
 from airflow_omics._service.read_sets import READ_SET_VERDICTS, ReadSet, ReadSetStatus
+from airflow_omics._service.references import REFERENCE_VERDICTS, Reference, ReferenceStatus
 
 SEQUENCE_STORE = Store(word="sequence store", member="sequenceStoreId", argument="sequence_store_id")
+REFERENCE_STORE = Store(word="reference store", member="referenceStoreId", argument="reference_store_id")
 
 READ_SET = Kind(
     word="read set",
@@ -27,8 +29,22 @@ READ_SET = Kind(
     reminders={ReadSetStatus.ARCHIVED: "Unless somebody activates it, this waits in vain."},
 )
 
+REFERENCE = Kind(
+    word="reference",
+    name="reference",
+    store=REFERENCE_STORE,
+    operations={"Get": "GetReferenceMetadata", "List": "ListReferences"},
+    listed_as="references",
+    parser=Reference,
+    verdicts=REFERENCE_VERDICTS,
+    wanted="to be ACTIVE",
+    kept=(ReferenceStatus.ACTIVE,),
+    few=10,
+    patience=300,
+    fails_at_once=True,
+)
+
 _JOB: dict[str, Any] = {
-    "works_on": READ_SET,
     "parser": ReadSetJob,
     "verdicts": JOB_VERDICTS,
     "partly_failed": (JobStatus.COMPLETED_WITH_FAILURES,),
@@ -54,6 +70,7 @@ ReadSetJobKind.EXPORT = ReadSetJobKind(
     name="export job",
     store=SEQUENCE_STORE,
     operations=_operations("ReadSetExportJob"),
+    works_on=READ_SET,
     listed_as="exportJobs",
     items_key="readSets",
     item_id_key="id",
@@ -66,6 +83,7 @@ ReadSetJobKind.ACTIVATION = ReadSetJobKind(
     name="activation job",
     store=SEQUENCE_STORE,
     operations=_operations("ReadSetActivationJob"),
+    works_on=READ_SET,
     listed_as="activationJobs",
     items_key="sources",
     item_id_key="readSetId",
@@ -78,6 +96,7 @@ ReadSetJobKind.IMPORT = ReadSetJobKind(
     name="import job",
     store=SEQUENCE_STORE,
     operations=_operations("ReadSetImportJob"),
+    works_on=READ_SET,
     listed_as="importJobs",
     items_key="sources",
     item_id_key="readSetId",
@@ -88,7 +107,23 @@ ReadSetJobKind.IMPORT = ReadSetJobKind(
 )
 READ_SET_JOB_KINDS = (ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION, ReadSetJobKind.IMPORT)
 
-KINDS = {kind.word: kind for kind in (*READ_SET_JOB_KINDS, READ_SET)}
+REFERENCE_IMPORT = Kind(
+    word="reference import",
+    name="reference import job",
+    store=REFERENCE_STORE,
+    operations=_operations("ReferenceImportJob"),
+    listed_as="importJobs",
+    items_key="sources",
+    item_id_key="referenceId",
+    works_on=REFERENCE,
+    makes_items=True,
+    max_items=100,
+    max_concurrent_jobs=1,  # "one at a time into each reference store" (StartReferenceImportJob)
+    **_JOB,
+)
+JOB_KINDS: tuple[Kind, ...] = (*READ_SET_JOB_KINDS, REFERENCE_IMPORT)
+
+KINDS = {kind.word: kind for kind in (*JOB_KINDS, READ_SET, REFERENCE)}
 
 
 def parse_kind(word: object) -> Kind:

@@ -24,7 +24,7 @@ from typing import Any
 from airflow_omics._service.job_items import FINISHED, ItemKey, JobItem, item_key
 from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.kind import Kind, Verdict
-from airflow_omics._service.kinds import ReadSetJobKind
+from airflow_omics._service.kinds import REFERENCE_IMPORT, ReadSetJobKind
 from airflow_omics._service.read_sets import ReadSetStatus
 
 Source = Mapping[str, Any]
@@ -225,6 +225,7 @@ GOALS: dict[Kind, type[Goal]] = {
     ReadSetJobKind.EXPORT: ExportGoal,
     ReadSetJobKind.ACTIVATION: ActivationGoal,
     ReadSetJobKind.IMPORT: ImportGoal,
+    REFERENCE_IMPORT: ImportGoal,
 }
 
 

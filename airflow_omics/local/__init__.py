@@ -14,20 +14,23 @@ Where AWS documents nothing, it had to choose. Do not build on these assumptions
   has nothing else to do is over at once. A read set that is ACTIVE already takes the time of any other.
 - A job whose read sets all failed ends FAILED; one with some failed ends COMPLETED_WITH_FAILURES.
 - A read set id that does not exist is accepted by Start, and fails as an item of the job.
+- Reference import jobs go on as read set jobs do, several in a store at the same time as well.
 - Exporting a read set that is not ACTIVE fails that item.
 - An export writes ``<destination>/<read set id>/<name of the source file>``, with ``source1/`` or ``source2/`` before
   the name where both have the same.
 - A missing source file, an empty one, a destination bucket that does not exist, and a bucket of another region than the
-  sequence store's fail the item, not Start.
+  store's fail the item, not Start.
 - A cancelled job is CANCELLING for a tenth of its time. Then the read set that it was at is as before it began, unless
   another job has begun with that read set since.
-- A failed import leaves no read set; BatchDeleteReadSet deletes at once.
-- Deleting a sequence store needs it empty of read sets, and deletes the records of its jobs.
-- Get knows a job at once after Start, and for ever. List shows jobs and read sets in the order of creation.
-- A client token is remembered for ever, per operation and sequence store, also for a job that failed. It is answered
+- A failed import leaves no read set and no reference; BatchDeleteReadSet and DeleteReference delete at once.
+- A reference's md5 is that of the file as it is; it has a source, and no index.
+- Deleting a reference that a read set has as its referenceArn is answered with ConflictException.
+- Deleting a store needs it empty of read sets or references, and deletes the records of its jobs.
+- Get knows a job at once after Start, and for ever. List shows everything in the order of creation.
+- A client token is remembered for ever, per operation and store, also for a job that failed. It is answered
   with that job as it is by then; with other parameters, with ValidationException. The settings ``client_token_seconds``
   and ``changed_request`` choose otherwise.
-- Operations outside read set jobs, ListReadSets and GetReadSetMetadata have no rate limit.
+- Operations outside jobs, ListReadSets, GetReadSetMetadata, ListReferences and GetReferenceMetadata have no rate limit.
 - The order of checks is: faults, rate, parameters, existence, concurrent jobs.
 - An access key belongs to the account 123456789012, unless the setting ``accounts`` or this server's STS gave it to
   another. The region is the one that a request is signed for, and any name is a region. What is in another account or

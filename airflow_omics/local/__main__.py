@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = {"job_seconds": options.job_seconds}
     if options.no_limits:
-        settings |= dict.fromkeys(("max_read_sets", "max_concurrent_jobs", "calls_per_second"))
+        settings |= dict.fromkeys(("max_read_sets", "max_concurrent_jobs", "max_reference_stores", "calls_per_second"))
     try:
         local = LocalHealthOmics(options.host, options.port, allow_hosts=options.allow_host, **settings).start()
     except (OSError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics._service.kind import Kind
 from airflow_omics.local.life import Life, Work
 from airflow_omics.local.operations import Family, Members, page
 from airflow_omics.local.places import Place
@@ -14,8 +14,8 @@ from airflow_omics.local.wire import ServiceError
 class Jobs(Family):
     """The jobs of one kind in one place."""
 
-    def __init__(self, state: State, settings: Settings, place: Place, kind: ReadSetJobKind, work: Work) -> None:
-        super().__init__(state, settings, place)
+    def __init__(self, state: State, settings: Settings, place: Place, kind: Kind, work: Work) -> None:
+        super().__init__(state, settings, place, kind.store)
         self._kind = kind
         self._work = work
         self.operations = {
@@ -30,7 +30,7 @@ class Jobs(Family):
         self._state.go_on(Life(job, self._work).cancellation(self._state.clock.now()))
 
     def _start(self, p: Members) -> Members:
-        kind, store = self._kind, self._store(p["sequenceStoreId"])
+        kind, store = self._kind, self._store(p)
 
         def start() -> Job:
             limit = self._settings.max_concurrent_jobs[kind.word]
@@ -50,23 +50,23 @@ class Jobs(Family):
             self._state.add_job(job, Life(job, self._work).steps())
             return job
 
-        return _job_members(self._once(kind.operation("Start"), store.id, p, start))
+        return _job_members(self._once(store.id, p, start))
 
     def _get(self, p: Members) -> Members:
-        kind, job = self._kind, self._store(p["sequenceStoreId"]).jobs.get(p["id"])
+        kind, job = self._kind, self._store(p).jobs.get(p["id"])
         if job is None or job.kind != kind or job.as_of(self._settings.get_lag) is None:
             raise ServiceError("ResourceNotFoundException", f"{kind.word.capitalize()} job {p['id']} does not exist")
         items = [
-            item.request | {"status": item.status, "statusMessage": item.message, "readSetId": item.read_set_id}
-            if kind.makes_items
-            else {kind.item_id_key: item.request["readSetId"], "status": item.status, "statusMessage": item.message}
+            (item.request if kind.makes_items else {})
+            | {kind.item_id_key: item.request.get("readSetId", item.made)}
+            | {"status": item.status, "statusMessage": item.message}
             for item in job.items
         ]
         return _job_members(job) | {"statusMessage": job.message, kind.items_key: items}
 
     def _list(self, p: Members) -> Members:
         jobs = []
-        for job in self._store(p["sequenceStoreId"]).jobs.values():
+        for job in self._store(p).jobs.values():
             if job.kind == self._kind and (seen := job.as_of(self._settings.list_lag)):
                 status, completion_time = seen
                 jobs.append(_job_members(job) | {"status": str(status), "completionTime": completion_time})
@@ -76,7 +76,7 @@ class Jobs(Family):
 def _job_members(job: Job) -> Members:
     return {
         "id": job.id,
-        "sequenceStoreId": job.store.id,
+        job.kind.store.member: job.store.id,
         "status": str(job.status),
         "creationTime": job.creation_time,
         "completionTime": job.completion_time,

@@ -12,6 +12,8 @@ SUBMITTED_SHARE = 0.1
 """The share of a job's time that it stays SUBMITTED, and that a cancelled one stays CANCELLING."""
 
 DONE = "The source was processed successfully."
+LONGEST_MESSAGE = 127
+"""Characters that an item's message has at most (service model: ``JobStatusMessage``)."""
 
 
 class ItemFailedError(Exception):
@@ -112,7 +114,7 @@ class Life:
             item.message = self._work.finish(self._job, item)
             item.status = "FINISHED"
         except ItemFailedError as error:
-            item.message, item.status = str(error), "FAILED"
+            item.message, item.status = str(error)[:LONGEST_MESSAGE], "FAILED"
 
     def _after(self, seconds: float) -> datetime:
         return self._job.creation_time + timedelta(seconds=seconds)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
+from airflow_omics._service.kind import Store as StoreKind
 from airflow_omics.local.places import Place
 from airflow_omics.local.settings import Settings
-from airflow_omics.local.state import SequenceStore, State
+from airflow_omics.local.state import State, Store
 from airflow_omics.local.wire import ServiceError
 
 Members = dict[str, Any]
@@ -18,30 +19,43 @@ T = TypeVar("T")
 
 
 class Family:
-    """The operations of one family in one place: :attr:`operations` has a function for each."""
+    """The operations of one family in one place, on stores of one kind: :attr:`operations` has a function for each."""
 
     operations: Mapping[str, Callable[[Members], Members]]
     limited: frozenset[str] = frozenset()
     """Those of them that have a rate limit."""
 
-    def __init__(self, state: State, settings: Settings, place: Place) -> None:
+    def __init__(self, state: State, settings: Settings, place: Place, store_kind: StoreKind) -> None:
         self._state = state
         self._settings = settings
         self._place = place
-        self._created: dict[tuple[str, str, str], _Created] = {}
+        self._store_kind = store_kind
+        self._created: dict[tuple[str, str], _Created] = {}
 
-    def _store(self, store_id: str) -> SequenceStore:
-        store = self._state.stores.get(store_id)
-        if store is None or store.place != self._place:
-            raise ServiceError("ResourceNotFoundException", f"Sequence store {store_id} does not exist")
-        return store
+    def _stores(self) -> list[Store]:
+        """Return the stores that these operations are about."""
+        stores = self._state.stores.values()
+        return [each for each in stores if each.place == self._place and each.holds.store == self._store_kind]
 
-    def _once(self, operation: str, scope: str, p: Members, create: Callable[[], T]) -> T:
-        """Create what a request asks for, or return what the same request with the same client token created."""
+    def _store(self, p: Members, member: str | None = None) -> Store:
+        """Return the store whose id a request has, in a member that is usually called by the kind of the store."""
+        store_id = p[member or self._store_kind.member]
+        for store in self._stores():
+            if store.id == store_id:
+                return store
+        word = self._store_kind.word.capitalize()
+        raise ServiceError("ResourceNotFoundException", f"{word} {store_id} does not exist")
+
+    def _once(self, scope: str, p: Members, create: Callable[[], T]) -> T:
+        """
+        Create what a request asks for, or return what the same request with the same client token created.
+
+        A family has one operation that creates.
+        """
         token = p.get("clientToken")
         if token is None or not self._settings.client_tokens:
             return create()
-        key = (operation, scope, token)
+        key = (scope, token)
         payload = {name: value for name, value in p.items() if name != "clientToken"}
         now, lifetime = self._state.clock.now(), self._settings.client_token_seconds
         first = self._created.get(key)

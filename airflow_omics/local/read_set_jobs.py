@@ -1,32 +1,12 @@
-"""What the jobs of each kind do to read sets."""
+"""What export and activation jobs do to read sets."""
 
 from __future__ import annotations
 
-from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local.life import DONE, ItemFailedError, Work
 from airflow_omics.local.s3 import WrongRegionError
-from airflow_omics.local.state import Item, Job, ReadSet
+from airflow_omics.local.state import Item, Job, Stored
 
 NEEDLESS = "No activation needed as read set is already in ACTIVATING or ACTIVE state."
-
-
-class Import(Work):
-    """Makes read sets of files in S3."""
-
-    def do(self, job: Job, item: Item) -> str:
-        """Read an item's files, and make a read set of them."""
-        files = {}
-        for member, uri in item.request["sourceFiles"].items():
-            try:
-                files[member] = self._state.s3.read(uri, job.store.place.region)
-            except FileNotFoundError:
-                raise ItemFailedError(f"{member} does not exist or cannot be read.") from None
-            except WrongRegionError as error:
-                raise ItemFailedError(f"{member} cannot be read: {error}.") from None
-            if not files[member]:
-                raise ItemFailedError(f"{member} is empty.")
-        item.read_set_id = self._state.add_read_set(job.store, item.request, files, job.id).id
-        return DONE
 
 
 class Export(Work):
@@ -84,16 +64,9 @@ class Activation(Work):
         return DONE
 
 
-def existing(job: Job, item: Item) -> ReadSet:
+def existing(job: Job, item: Item) -> Stored:
     """Return the read set that an item names; it fails if there is none."""
     read_set = job.read_set(item)
     if read_set is None:
         raise ItemFailedError("The read set does not exist.")
     return read_set
-
-
-WORKS: dict[ReadSetJobKind, type[Work]] = {
-    ReadSetJobKind.EXPORT: Export,
-    ReadSetJobKind.ACTIVATION: Activation,
-    ReadSetJobKind.IMPORT: Import,
-}

@@ -87,5 +87,5 @@ class S3:
         with self._lock:
             found = self._client.head(f"/{bucket}", headers=_SIGNED_FOR_S3).headers.get("x-amz-bucket-region", region)
             if found != region:
-                raise WrongRegionError(f"bucket {bucket} is in {found}, not in the sequence store's region {region}")
+                raise WrongRegionError(f"bucket {bucket} is in {found}, not in the store's region {region}")
             return self._client.open(path, method=method, data=content, headers=_SIGNED_FOR_S3)

@@ -16,6 +16,7 @@ try:
 except ImportError:  # can go when moto 5.2.5 is the oldest; those before lose S3 metadata with an underscore
     MotoRequestHandler = WSGIRequestHandler  # type: ignore[assignment,misc]
 
+from airflow_omics._service.kinds import READ_SET
 from airflow_omics.local.app import Application
 from airflow_omics.local.clients import ACCESS_KEY, airflow_connection, environment, make_client
 from airflow_omics.local.faults import Fault
@@ -153,7 +154,9 @@ class LocalHealthOmics:
 
     def fail_read_sets(self, names: Iterable[str], message: str | None = "The read set failed.") -> None:
         """
-        Make the jobs that process these read sets (ids; for imports S3 URIs of source files) fail on them.
+        Make the jobs that process these read sets fail on them.
+
+        ``names`` are ids; for imports, of references as well, S3 URIs of source files.
 
         :param message: The items' message; None lets them succeed again.
         """
@@ -200,7 +203,7 @@ class LocalHealthOmics:
         with self._app.lock:
             self._app.state.move_on()
             if ids is None:
-                ids = [each.id for each in self._app.state.read_sets() if each.status == "ACTIVE"]
+                ids = [each.id for each in self._app.state.all_of(READ_SET) if each.status == "ACTIVE"]
             chosen = _listed("ids", ids)
             for read_set in find_read_sets(self._app.state, chosen):
                 read_set.status = "ARCHIVED"

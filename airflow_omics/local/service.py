@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from airflow_omics._service.kind import Kind
+from airflow_omics._service.kinds import REFERENCE_IMPORT
+from airflow_omics.jobs import ReadSetJobKind
+from airflow_omics.local.imports import Import
 from airflow_omics.local.jobs import Jobs
+from airflow_omics.local.life import Work
 from airflow_omics.local.operations import Members
 from airflow_omics.local.places import Place
-from airflow_omics.local.read_set_jobs import WORKS
+from airflow_omics.local.read_set_jobs import Activation, Export
+from airflow_omics.local.reference_stores import ReferenceStores
 from airflow_omics.local.sequence_stores import SequenceStores
 from airflow_omics.local.settings import Settings
 from airflow_omics.local.state import Job, State
+
+WORKS: dict[Kind, type[Work]] = {
+    ReadSetJobKind.EXPORT: Export,
+    ReadSetJobKind.ACTIVATION: Activation,
+    ReadSetJobKind.IMPORT: Import,
+    REFERENCE_IMPORT: Import,
+}
+"""What the jobs of each kind do."""
 
 
 class Service:
@@ -20,7 +34,8 @@ class Service:
         self._jobs = {kind: Jobs(state, settings, place, kind, work(state)) for kind, work in WORKS.items()}
         self.operations: dict[str, Callable[[Members], Members]] = {}
         self.limited_operations: set[str] = set()
-        for family in (SequenceStores(state, settings, place), *self._jobs.values()):
+        stores = (SequenceStores(state, settings, place), ReferenceStores(state, settings, place))
+        for family in (*stores, *self._jobs.values()):
             self.operations |= family.operations
             self.limited_operations |= family.limited
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from airflow_omics._service.kinds import READ_SET_JOB_KINDS
+from airflow_omics._service.kinds import JOB_KINDS
 
 CHANGED_REQUESTS = ("refuse", "old job", "new job")
 
@@ -34,6 +34,7 @@ def _are_accounts(value: object) -> bool:
 # What a setting takes, in words and as a function.
 _NUMBER = {"expected": "a number from 0", "fits": _is_number}
 _LIMIT = {"expected": "a number from 0 or None", "fits": _is_limit}
+_LIMIT_BY_KIND = {**_LIMIT, "by_kind": True}
 _SWITCH = {"expected": "True or False", "fits": _is_switch}
 _CHANGED_REQUEST = {"expected": f"one of {', '.join(CHANGED_REQUESTS)}", "fits": CHANGED_REQUESTS.__contains__}
 _ACCOUNTS = {"expected": "a dictionary from access key ids to accounts of 12 digits", "fits": _are_accounts}
@@ -45,9 +46,11 @@ class Settings:
     How the service behaves; every limit is the real service's default, and None switches it off.
 
     :param job_seconds: How long a job takes, whatever its size.
-    :param max_read_sets: Read sets per job, by kind (``export``, ``activation``, ``import``); more are answered with
-        ValidationException.
+    :param max_read_sets: Read sets or references per job, by kind (``export``, ``activation``, ``import``,
+        ``reference import``); more are answered with ValidationException.
     :param max_concurrent_jobs: Jobs that are not over, by kind; one more is answered with
+        ServiceQuotaExceededException.
+    :param max_reference_stores: Reference stores per account and region; one more is answered with
         ServiceQuotaExceededException.
     :param calls_per_second: Calls within any second, for each of the operations that the service limits; more are
         answered with ThrottlingException.
@@ -58,18 +61,19 @@ class Settings:
         clock, which ``advance`` moves; None for ever.
     :param changed_request: What a request gets that uses a remembered client token with other parameters: ``refuse`` is
         ValidationException, ``old job`` the job that the token started first, and ``new job`` a job of its own, which
-        the token is remembered for from then on. CreateSequenceStore does the same with its sequence store.
+        the token is remembered for from then on. CreateSequenceStore and CreateReferenceStore do the same with stores.
     :param accounts: The accounts (12 digits) that access key ids belong to; any other key belongs to 123456789012, or
         to the account of the role that this server's STS gave it out for. Setting it replaces what was set before.
     """
 
     job_seconds: float = field(default=5.0, metadata=_NUMBER)
     max_read_sets: dict[str, int | None] = field(
-        default_factory=lambda: {kind.word: kind.max_items for kind in READ_SET_JOB_KINDS}, metadata=_LIMIT
+        default_factory=lambda: {kind.word: kind.max_items for kind in JOB_KINDS}, metadata=_LIMIT_BY_KIND
     )
     max_concurrent_jobs: dict[str, int | None] = field(
-        default_factory=lambda: {kind.word: kind.max_concurrent_jobs for kind in READ_SET_JOB_KINDS}, metadata=_LIMIT
+        default_factory=lambda: {kind.word: kind.max_concurrent_jobs for kind in JOB_KINDS}, metadata=_LIMIT_BY_KIND
     )
+    max_reference_stores: int | None = field(default=1, metadata=_LIMIT)
     calls_per_second: int | None = field(default=5, metadata=_LIMIT)
     get_lag: float = field(default=0.0, metadata=_NUMBER)
     list_lag: float = field(default=0.0, metadata=_NUMBER)
@@ -88,7 +92,7 @@ class Settings:
         for name, value in changes.items():
             if name not in known:
                 raise ValueError(f"There is no setting {name!r}; there are {', '.join(known)}")
-            if name.startswith("max_"):
+            if known[name].metadata.get("by_kind"):
                 self._update_by_kind(known[name], value)
             else:
                 _check(known[name], value)

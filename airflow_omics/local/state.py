@@ -1,4 +1,4 @@
-"""What the service remembers: stores, read sets and jobs as data, the clock, and the agenda of what is to come."""
+"""What the service remembers: stores, what they hold and jobs as data, the clock, and the agenda of what is to come."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any
 
-from airflow_omics.jobs import JobStatus, ReadSetJobKind
+from airflow_omics._service.kind import Kind
+from airflow_omics.jobs import JobStatus
 from airflow_omics.local.places import Place
 from airflow_omics.local.s3 import S3
 
@@ -33,28 +34,33 @@ class Clock:
 
 
 @dataclass
-class SequenceStore:
-    """A sequence store with its read sets and jobs, by id."""
+class Store:
+    """A store with what it holds, things of one kind, and with its jobs, by id."""
 
     id: str
+    holds: Kind
     place: Place
     request: dict[str, Any]
     creation_time: datetime
-    read_sets: dict[str, ReadSet] = field(default_factory=dict)
+    held: dict[str, Stored] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
 
     @property
     def arn(self) -> str:
-        """The sequence store's ARN."""
-        return self.place.arn(f"sequenceStore/{self.id}")
+        """The store's ARN."""
+        return self.place.arn(f"{self.holds.store.member.removesuffix('Id')}/{self.id}")
 
 
 @dataclass
-class ReadSet:
-    """A read set; ``source`` is the import's source item, ``files`` the bytes of its source files by member name."""
+class Stored:
+    """
+    A read set or a reference.
+
+    ``source`` is the import's source item, ``files`` the bytes of its source files by member name.
+    """
 
     id: str
-    arn: str
+    store: Store
     source: dict[str, Any]
     files: dict[str, bytes]
     creation_time: datetime
@@ -62,31 +68,43 @@ class ReadSet:
     status: str = "ACTIVE"
     status_message: str | None = None
     activated_by: Item | None = None
-    """The item of the activation job that made it ACTIVATING last."""
+    """The item of the activation job that made a read set ACTIVATING last."""
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return f"{self.store.arn}/{self.store.holds.listed_as.removesuffix('s')}/{self.id}"
 
 
 @dataclass
 class Item:
-    """One read set, or import source, of a job."""
+    """One read set, or import source, of a job; ``made`` is the id of what an import made of it."""
 
     request: dict[str, Any]
     status: str = "NOT_STARTED"
     message: str | None = None
-    read_set_id: str | None = None
+    made: str | None = None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The URIs of an import's source files, by their names where Get tells of the files."""
+        if "sourceFile" in self.request:  # a reference's
+            return {"source": self.request["sourceFile"]}
+        return dict(self.request.get("sourceFiles", {}))
 
     @property
     def names(self) -> set[str]:
         """What this item can be called by: its read set id, and the URIs of an import's source files."""
-        return {self.request["readSetId"]} if "readSetId" in self.request else set(self.request["sourceFiles"].values())
+        return {self.request["readSetId"]} if "readSetId" in self.request else set(self.files.values())
 
 
 @dataclass
 class Job:
-    """A read set job. ``seconds`` is how long it takes, unless others do its work; it is fixed when the job starts."""
+    """A job. ``seconds`` is how long it takes, unless others do its work; it is fixed when the job starts."""
 
     id: str
-    kind: ReadSetJobKind
-    store: SequenceStore
+    kind: Kind
+    store: Store
     request: dict[str, Any]
     items: list[Item]
     creation_time: datetime
@@ -111,9 +129,9 @@ class Job:
         self.status, self.message, self.completion_time = status, message, when
         self.history.append((time.monotonic(), status, when))
 
-    def read_set(self, item: Item) -> ReadSet | None:
+    def read_set(self, item: Item) -> Stored | None:
         """Return the read set that an item names; an import's names none."""
-        return self.store.read_sets.get(item.request.get("readSetId", ""))
+        return self.store.held.get(item.request.get("readSetId", ""))
 
     @property
     def is_over(self) -> bool:
@@ -127,7 +145,7 @@ class State:
     def __init__(self, s3: S3) -> None:
         self.s3 = s3
         self.clock = Clock()
-        self.stores: dict[str, SequenceStore] = {}
+        self.stores: dict[str, Store] = {}
         self.failing: dict[str, str] = {}
         """Read set ids and source URIs whose processing fails, each with the item's message."""
         self._next_id = 1_000_000_000
@@ -166,30 +184,28 @@ class State:
         if (due := next(steps, None)) is not None:
             heappush(self._agenda, (due, next(self._numbers), steps))
 
-    def add_read_set(
-        self, store: SequenceStore, source: dict[str, Any], files: dict[str, bytes], job_id: str | None = None
-    ) -> ReadSet:
-        """Put a read set into a store."""
-        read_set_id = self.new_id()
-        read_set = ReadSet(
-            id=read_set_id,
-            arn=f"{store.arn}/readSet/{read_set_id}",
+    def add(self, store: Store, source: dict[str, Any], files: dict[str, bytes], job_id: str | None = None) -> Stored:
+        """Put something into a store."""
+        new_id = self.new_id()
+        store.held[new_id] = Stored(
+            id=new_id,
+            store=store,
             source=source,
             files=files,
             creation_time=self.time,
             creation_job_id=job_id,
         )
-        store.read_sets[read_set_id] = read_set
-        return read_set
+        return store.held[new_id]
 
-    def running(self, kind: ReadSetJobKind, place: Place) -> int:
+    def running(self, kind: Kind, place: Place) -> int:
         """Count the jobs of a kind in this place that are not over."""
         return sum(job.kind == kind and job.store.place == place for job in self._running)
 
-    def read_sets(self) -> Iterator[ReadSet]:
-        """Return the read sets of all stores."""
+    def all_of(self, kind: Kind) -> Iterator[Stored]:
+        """Return what all stores hold of a kind."""
         for store in self.stores.values():
-            yield from store.read_sets.values()
+            if store.holds == kind:
+                yield from store.held.values()
 
     def find_job(self, job_id: str) -> Job | None:
         """Look a job up by its id alone."""
