@@ -19,7 +19,7 @@ from starting import DESTINATION, OPERATORS, operator
 
 from airflow_omics import _arguments
 from airflow_omics._service.kind import Kind, Verdict
-from airflow_omics._service.kinds import READ_SET
+from airflow_omics._service.kinds import READ_SET, REFERENCE_IMPORT
 from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, LONGEST_TEXT, MOST_READ_SETS
 from airflow_omics._waiting import trigger_events
 from airflow_omics.exceptions import (
@@ -141,14 +141,18 @@ def test_what_python_cannot_write(world: World, value: Any) -> None:
         operator(world, EXPORT, [ID]).execute_complete({"ti": TaskInstance()}, None, {"total": 1, "jobs": value})
 
 
-COMMON = {"task_id": "task", "sequence_store_id": ID, "accept_partial_failure": False, "timeout": 60}
+COMMON = {"task_id": "task", "accept_partial_failure": False, "timeout": 60}
 GOOD: dict[Any, dict[str, Any]] = {
-    **{sensor: {**COMMON, "job_id": ID, "poke_interval": 60} for sensor in SENSORS.values()},
-    **{each: {**COMMON, "poll_interval": 60, "max_concurrent_jobs": 1} for each in OPERATORS.values()},
+    **{each: {**COMMON, kind.store.argument: ID, "job_id": ID, "poke_interval": 60} for kind, each in SENSORS.items()},
+    **{
+        each: {**COMMON, kind.store.argument: ID, "poll_interval": 60, "max_concurrent_jobs": 1}
+        for kind, each in OPERATORS.items()
+    },
 }
 GOOD[OPERATORS[ACTIVATION]] |= {"read_set_ids": [ID]}
 GOOD[OPERATORS[EXPORT]] |= {"read_set_ids": [ID], "destination": DESTINATION, "role_arn": ROLE}
 GOOD[OPERATORS[IMPORT]] |= {"sources": [SOURCE], "role_arn": ROLE}
+GOOD[OPERATORS[REFERENCE_IMPORT]] |= {"sources": [World.reference_source("s3://bucket/key")], "role_arn": ROLE}
 arguments_of_tasks = [(task, name) for task, good in GOOD.items() for name in good if name != "task_id"]
 
 
