@@ -23,7 +23,7 @@ help:
 	@echo 'make installed    install the wheel beside what the images of Amazon MWAA have, and look at it there'
 	@echo 'make faults       break everything around 2,000 waits of a real Airflow, and print what became of them'
 	@echo 'make soak MINUTES=10  let a steady stream of waits through one triggerer, and see whether anything grows'
-	@echo 'make mutation     change nine modules a little, and see whether tests notice (ARGS="goals" takes one)'
+	@echo 'make mutation     change ten modules a little, and see whether tests notice (ARGS="_starting/goals" takes one)'
 	@echo 'make model        run 5,000 random histories of tasks that start jobs, then break the code and see it found'
 	@echo 'make benchmark    measure waits in the triggerer, pokes, and operators with many read sets'
 	@echo 'make lint         linter, formatter check and type check'
@@ -53,7 +53,7 @@ mutation: $(MUTATION)
 	$(BIN)/python scripts/mutation.py $(ARGS)
 
 model: $(INSTALLED)
-	MODEL_HISTORIES=5000 $(BIN)/python -m pytest tests/test_model.py --timeout 0 $(ARGS)
+	MODEL_HISTORIES=5000 $(BIN)/python -m pytest tests/_starting/test_model.py --timeout 0 $(ARGS)
 	$(BIN)/python scripts/breakages.py
 
 benchmark: $(BENCHMARK)

@@ -1,5 +1,5 @@
 """
-Break the start operators on purpose, in one way at a time, and see whether tests/test_model.py finds it.
+Break the start operators on purpose, in one way at a time, and see whether tests/_starting/test_model.py finds it.
 
 Each breakage is put into a copy of the package, beside a copy of the tests. The exit code is 0 only if the model finds
 nothing wrong with the code as it is, and finds every breakage.
@@ -96,7 +96,7 @@ def run(place: Path, histories: int) -> str | None:
     # CI: Hypothesis then draws the same histories in each run. What is found is not made shorter.
     own = {"PYTHONPATH": str(place), "TMPDIR": str(place), "CI": "true"}
     env = {**os.environ, **own, "MODEL_HISTORIES": str(histories), "MODEL_BRIEF": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_model.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/_starting/test_model.py"]
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None

@@ -28,15 +28,19 @@ KILLED = {1, 3, -signal.SIGXCPU, -signal.SIGKILL}
 """pytest's exit codes for a failure, also of its own, and how what took too long ended."""
 
 TESTS = {
-    "_service/jobs": ["test_parsing.py"],
+    "_service/jobs": ["_service/test_parsing.py"],
     "exceptions": ["test_exceptions.py"],
-    "_aws/errors": ["test_aws_errors.py"],
-    "_waiting/shared_poll": ["test_shared_poll.py", "test_shared_poll_calls.py", "test_shared_poll_errors.py"],
-    "_starting/goals": ["test_goals.py"],
-    "_starting/memory": ["test_memory.py"],
-    "_starting/outcome": ["test_outcome.py"],
-    "_starting/starter": ["test_starting.py"],
-    "_starting/attempt": ["test_attempt.py"],
+    "_aws/errors": ["_aws/test_aws_errors.py"],
+    "_waiting/shared_poll": [
+        "_waiting/test_shared_poll.py",
+        "_waiting/test_shared_poll_calls.py",
+        "_waiting/test_shared_poll_errors.py",
+    ],
+    "_starting/goals": ["_starting/test_goals.py"],
+    "_starting/memory": ["_starting/test_memory.py"],
+    "_starting/outcome": ["_starting/test_outcome.py"],
+    "_starting/starter": ["_starting/test_starting.py"],
+    "_starting/attempt": ["_starting/test_attempt.py"],
 }
 """The tests of a module's own, in tests/."""
 

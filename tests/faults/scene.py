@@ -62,7 +62,7 @@ class Scene:
     stack: ExitStack = field(default_factory=ExitStack)
     """What is undone at the end."""
     server: Any = None
-    """What stands between Airflow and AWS, if anything does; of tests/servers.py."""
+    """What stands between Airflow and AWS, if anything does; of tests/helpers/servers.py."""
     jobs: dict[str, list[str]] = field(default_factory=dict)
     """Ids of the jobs that the sensors wait for, by task."""
     endings: dict[str, str] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from conftest import JOB_SECONDS, World
 from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics.jobs import JobStatus, ReadSetJob, ReadSetJobKind
 
-AWS = Path(__file__).parent.parent / ".venv-awscli" / "bin" / "aws"
+AWS = Path(__file__).parents[2] / ".venv-awscli" / "bin" / "aws"
 
 
 def verdict(world: World, kind: Kind, job_id: str) -> Verdict:

@@ -208,7 +208,7 @@ def test_the_search_finds_a_planted_secret(tmp_path: Path, leak: str) -> None:
     code = "import logging, sys\nfrom secret_search import SECRET\n"
     (tmp_path / "test_it.py").write_text(f"{code}def test_leak():\n    {leak}\ndef test_other(): print('harmless')\n")
     command = [sys.executable, "-m", "pytest", "-p", "secret_search", "-c", "/dev/null", "--rootdir", ".", "."]
-    env = {"PYTHONPATH": str(Path(__file__).parent), "PATH": ""}
+    env = {"PYTHONPATH": str(Path(__file__).parents[1] / "helpers"), "PATH": ""}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "has a secret" in done.stdout
