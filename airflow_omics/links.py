@@ -15,7 +15,7 @@ class OmicsLink(BaseAwsLink):
 
     @classmethod
     def show(cls, context: Context, region_name: str, aws_partition: str, **parameters: str) -> None:
-        """Push what the link is made of, and for Airflow 3, which else makes it when the task is over, the link."""
+        """Push what the link is made of, and for Airflow 3, which else makes it when the task has ended, the link."""
         values: dict[str, Any] = {"region_name": region_name, "aws_domain": cls.get_aws_domain(aws_partition)}
         values |= parameters
         # Not BaseAwsLink.persist: with do_xcom_push=False it would drop the link without a word.

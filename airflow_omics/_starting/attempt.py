@@ -1,5 +1,5 @@
 """
-One attempt of a task at its goal: look what holds, start what is missing, wait for it, look again.
+One attempt of a task at its goal: ask what holds, start what is missing, wait for it, ask again.
 
 Every attempt asks AWS the same question, so that a retry, a clear, a crash, a corrected argument and somebody else's
 jobs are one case. Nothing rests on what an earlier attempt did.

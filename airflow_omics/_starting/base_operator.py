@@ -42,7 +42,7 @@ class OmicsStartJobOperator(AwsBaseOperator[OmicsHook]):
     Ensure a state of any number of items, by jobs of one kind; a subclass says of which.
 
     It asks AWS what holds, starts jobs for what is missing, of the size that AWS allows and as room appears, waits for
-    them, and looks again. It succeeds if the goal was seen to hold for every item; so a retry, or a clear, starts
+    them, and asks again. It succeeds if the goal was seen to hold for every item; so a retry, or a clear, starts
     only what is missing then.
 
     Returns, as XCom, the summaries (:meth:`airflow_omics.jobs.ReadSetJob.summary`) of the jobs that count, a list, with
@@ -234,7 +234,7 @@ class OmicsStartJobOperator(AwsBaseOperator[OmicsHook]):
         )
 
     def _leave(self, attempt: Attempt, context: Context) -> NoReturn:
-        """Leave the worker until a job is over, or until there is something else to look at."""
+        """Leave the worker until a job has ended, or until there is something else to ask for."""
         check_no_secrets("botocore_config", self.botocore_config)
         job_ids = sorted(attempt.running - attempt.lost.keys())
         has_to_look = not self.wait_for_completion and not attempt.pending

@@ -1,4 +1,4 @@
-"""What a task tells when its attempt is over: its result, its XComs, its error. Of its own items only."""
+"""What a task tells when its attempt has ended: its result, its XComs, its error. Of its own items only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator asks AWS about its sequence store, while it looks whether its time is up."""
+"""What an operator asks AWS about its store, while it checks whether its time is up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
 One poll for all on an event loop that waits for work of one kind, store and connection.
 
-What waits joins; a round then asks for all of it at once, from a thread of the poll's own, with one client. Nothing
+What waits joins; a poll then asks for all of it at once, from the thread and with the client of the connection. Nothing
 of this blocks the loop: importing boto3, reading the connection, making the client and waiting for a turn to call
 AWS (:mod:`airflow_omics._aws.rate_limit`) all happen in that thread. When the last wait leaves, the poll ends.
 """
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GATHER = 0.1
-"""Seconds without another wait that joins, after which a round begins: triggers are created in bursts."""
+"""Seconds without another wait that joins, after which a poll begins: triggers are created in bursts."""
 
 LONGEST_GATHERING = 2.0
-"""Seconds after which a round begins although waits go on joining."""
+"""Seconds after which a poll begins although waits go on joining."""
 
 News = Work | Exception | str
 """What AWS says, why it says nothing, or, as text, what the wait's log is to say."""
-ROUNDS_LOST = 3
-"""How many rounds in a row may fail for a reason that is not AWS's, before the waits fail for it."""
+FAILED_POLLS = 3
+"""How many polls in a row may fail for a reason that is not AWS's, before the waits fail for it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class SharedPoll:
         self._joined = asyncio.Event()
         self._outage: OmicsTransientError | None = None
         """Why AWS gives no answer now, for any wait."""
-        self._rounds_lost = 0
+        self._failed_polls = 0
         self._connection = SharedConnection.of(source.connection)
         self._poll: Poll | None = None
         # In an empty context, so that what it logs does not go to the log of the task that happened to be first.
@@ -113,7 +113,7 @@ class SharedPoll:
     def join(self, wait: Wait) -> None:
         """Have a wait's work asked for until it leaves."""
         if wait.interval < self._interval:
-            self._schedule.hurry(wait.interval)  # what is being asked for gets its time after the round
+            self._schedule.hurry(wait.interval)  # what is being asked for gets its time after the poll
         self._waits.add(wait)
         self._intervals[wait.interval] += 1
         for work_id in wait.ids:
@@ -156,7 +156,7 @@ class SharedPoll:
             while True:
                 await self._gather()
                 if ids := self._schedule.choose(self._interval):
-                    await self._round(ids)
+                    await self._ask_for(ids)
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(self._schedule.next()):
                         await self._joined.wait()
@@ -173,7 +173,7 @@ class SharedPoll:
             await asyncio.sleep(GATHER)
         self._joined.clear()
 
-    async def _round(self, ids: list[str]) -> None:
+    async def _ask_for(self, ids: list[str]) -> None:
         # Not asyncio.to_thread: Airflow's look-up of a connection finds its way to this loop only with asgiref.
         ask = sync_to_async(self._ask, thread_sensitive=False, executor=self._connection.thread)  # type: ignore[call-overload]
         began = self._loop.time()
@@ -181,14 +181,14 @@ class SharedPoll:
         try:
             left = await ask(ids, self._interval)
         except Exception as error:
-            self._rounds_lost += 1
-            if isinstance(error, AirflowFailException) or self._rounds_lost >= ROUNDS_LOST:
+            self._failed_polls += 1
+            if isinstance(error, AirflowFailException) or self._failed_polls >= FAILED_POLLS:
                 self._tell_all(error)
             else:
-                log.warning("A round of %s failed; the next comes.", shown(self._source), exc_info=True)
+                log.warning("A poll of %s failed; the next comes.", shown(self._source), exc_info=True)
             left = []
         else:
-            self._rounds_lost = 0
+            self._failed_polls = 0
         # A little earlier than must be, by chance, so that many polls spread.
         due = began + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
         self._schedule.end(due, left, began)
@@ -253,7 +253,7 @@ class SharedPoll:
             if time.monotonic() > deadline:
                 left = list(unasked)
                 break
-        # Of a round for a few that just joined, nobody can say whether the others would be answered.
+        # Of a poll for a few that just joined, nobody can say whether the others would be answered.
         self._tell_of_missed(missed, is_outage=not is_answered and len(ids) >= len(self._by_id))
         return left
 

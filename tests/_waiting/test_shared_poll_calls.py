@@ -13,7 +13,7 @@ from waiting import EXPORT, asked, gets, give_up, ids, run, the_poll, threads, t
 from airflow_omics._service.kind import Kind
 from airflow_omics._service.kinds import READ_SET, READ_SET_JOB_KINDS
 from airflow_omics._waiting.schedule import FEW
-from airflow_omics._waiting.shared_poll import ROUNDS_LOST, SharedPoll
+from airflow_omics._waiting.shared_poll import FAILED_POLLS, SharedPoll
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 
@@ -215,9 +215,9 @@ def test_only_rounds_in_a_row_count_as_lost(world: World) -> None:
     async def one_round() -> None:
         waiting = asyncio.create_task(first_event(trigger(world, job_id, poll_interval=0.1)))
         poll = await the_poll()
-        poll._rounds_lost = ROUNDS_LOST - 1
+        poll._failed_polls = FAILED_POLLS - 1
         await until(lambda: len(gets(world)) >= 2)
-        assert poll._rounds_lost == 0
+        assert poll._failed_polls == 0
         await give_up(waiting)
 
     run(one_round())

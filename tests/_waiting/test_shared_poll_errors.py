@@ -132,7 +132,7 @@ def test_a_connection_that_makes_no_client_ends_the_wait(
     lost = [each for each in caplog.records if "next comes" in each.getMessage()]
     assert [bool(each.exc_info) for each in lost] == [True, True]  # and the third round ends the wait
     assert re.fullmatch(
-        r"A round of Source\(.*aws_conn_id='no_region'.*\) failed; the next comes\.", lost[0].getMessage()
+        r"A poll of Source\(.*aws_conn_id='no_region'.*\) failed; the next comes\.", lost[0].getMessage()
     )
     with pytest.raises(AirflowException) as caught:
         trigger_events.parse(event, EXPORT, world.store, [])
