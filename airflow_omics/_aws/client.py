@@ -75,13 +75,10 @@ class OmicsClientHook(OmicsConnectionHook):
 
     def disconnect(self) -> None:
         """Close the client; the next call reads the connection, and takes up its credentials, anew."""
-        if "conn_config" in self.__dict__:
+        if self._read_config is not None:
             self.where  # noqa: B018 - remembered: asked for later, it would read the connection before the next call does
-        client = self.__dict__.pop("conn", None)
-        for cached in ("conn_config", "_client"):
-            self.__dict__.pop(cached, None)
         self._is_proven = False
-        if client is not None:
+        if (client := self._forget()) is not None:
             client.close()
 
     @cached_property
@@ -96,7 +93,7 @@ class OmicsClientHook(OmicsConnectionHook):
     ) -> OmicsClient:
         """Create the client, with this provider's defaults under whatever the user configured."""
         self._check_connection()
-        self.conn_config.botocore_config = self._settings(config)  # the client of STS takes it from there
+        self._configure(self._settings(config))
         client: OmicsClient = super().get_client_type(region_name, None, deferrable)
         self._remember_where(client.meta.region_name)
         limit_rate(client, self.aws_conn_id)
@@ -112,7 +109,7 @@ class OmicsClientHook(OmicsConnectionHook):
         except (OmicsArgumentError, OmicsRequestError, ClientError, ResponseParserError):
             raise
         except Exception as error:
-            if isinstance(error, BotoCoreError) and not ("conn" not in self.__dict__ and isinstance(error, _WRONG)):
+            if isinstance(error, BotoCoreError) and not (self._made_client is None and isinstance(error, _WRONG)):
                 raise
             raise self._translated(error) from error
 
@@ -134,7 +131,7 @@ class OmicsClientHook(OmicsConnectionHook):
             return not self._answer or "credentials" in str(error)  # refreshed, and expired still
         if isinstance(error, OSError):
             return True
-        config = self.__dict__.get("conn_config")  # reading it may be what failed
+        config = self._read_config  # reading it may be what failed
         method = getattr(config, "assume_role_method", None)
         if method == "assume_role":  # STS's answer has not what it should have
             return isinstance(error, KeyError) or (isinstance(error, AttributeError) and "'NoneType'" in str(error))
@@ -176,7 +173,7 @@ class OmicsClientHook(OmicsConnectionHook):
                 raise
             raise CredentialRetrievalError(provider="boto3's own lookup", error_msg=str(error)) from error
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            if is_no_word_of_aws(error) or are_credentials_expired(error) or "conn" not in self.__dict__:
+            if is_no_word_of_aws(error) or are_credentials_expired(error) or self._made_client is None:
                 self.disconnect()
             elif isinstance(error, ClientError) and is_denied(error) and not self._is_proven:
                 self._denied.add(operation)

@@ -5,29 +5,22 @@ from __future__ import annotations
 import copy
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import botocore.session
-from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from airflow_omics._airflow import AirflowNotFoundException, connection_trouble
+from airflow_omics._aws.amazon_provider import AmazonHook
 from airflow_omics._aws.masking import MASK, mask, masked
 from airflow_omics._aws.settings import check_config, check_connection, check_verify
 from airflow_omics._service.limits import cut
 from airflow_omics.exceptions import OmicsArgumentError, OmicsRefusedError, OmicsTransientError
-
-if TYPE_CHECKING:
-    from mypy_boto3_omics import OmicsClient  # noqa: F401 - in a base class's name
-
-if TYPE_CHECKING:
-    pass
 
 MALFORMED = (
     ArithmeticError,
@@ -42,7 +35,7 @@ MALFORMED = (
 """What Python raises where something is not of the form that it should have."""
 
 
-class OmicsConnectionHook(AwsGenericHook["OmicsClient"]):
+class OmicsConnectionHook(AmazonHook):
     """The part of :class:`airflow_omics.hooks.OmicsHook` that knows its connection, and makes no call."""
 
     def __init__(
@@ -130,7 +123,7 @@ class OmicsConnectionHook(AwsGenericHook["OmicsClient"]):
         check_config(name, own)
         if own.get("signature_version") == "unsigned":
             own["signature_version"] = UNSIGNED
-        return Config(**defaults).merge(_config(name, own)).merge(config or self._config or Config())
+        return Config(**defaults).merge(_config(name, own)).merge(config or self._given_config or Config())
 
     def _are_retries_configured(self) -> bool:
         """Tell whether the environment or the AWS profile set retries; a Config given to botocore would hide that."""
@@ -152,7 +145,7 @@ class OmicsConnectionHook(AwsGenericHook["OmicsClient"]):
             raise
 
     def _secrets(self) -> tuple[Any, ...]:
-        config = self.__dict__.get("conn_config")  # reading it may be what failed
+        config = self._read_config  # reading it may be what failed
         names = ("aws_secret_access_key", "aws_session_token")
         return (self._token, *(getattr(config, name, None) for name in names))
 
@@ -163,23 +156,6 @@ class OmicsConnectionHook(AwsGenericHook["OmicsClient"]):
             place = f"endpoint {masked(re.sub('//.*@', f'//{MASK}@', cut(str(endpoint), 200)))}"
         defined = "" if self.conn_config or not self.aws_conn_id else " (not defined)"
         self._where = f"connection {self.aws_conn_id!r}{defined}, {place}"
-
-    @staticmethod
-    def _find_operator_class_name(target_function_name: str) -> str | None:
-        """
-        Name the class that calls, for the user agent.
-
-        The Amazon provider's own reads the source of every frame for it, a large part of what a poke would cost.
-        """
-        frame = sys._getframe()
-        while frame is not None and frame.f_code.co_name != target_function_name:
-            frame = frame.f_back  # type: ignore[assignment]
-        return type(frame.f_locals.get("self")).__name__ if frame is not None else None
-
-    @staticmethod
-    def _find_executor_class_name() -> str | None:
-        """Name no executor, since none uses this hook."""
-        return None
 
 
 def _check_sendable(argument: str, value: object) -> None:
