@@ -17,17 +17,18 @@ MASK = "***"
 SHORTEST = 8
 """A secret with fewer characters is a stand-in, and would be found in ordinary words; AWS's have 40 and more."""
 
-_TELLTALE = re.compile(
-    r"""(?ix)
-    (\b[a-z0-9+.-]+://) [^\s/@"']+ (?=@)              # a user and password before a host
-    | (invalid\ endpoint:\ ) \S+              # botocore, of a URL without a scheme
-    | (integer\ value\ as\ ) '[^']*'          # Python, of a password with a slash, taken for a port
-    | (                                       # by its name, in a header, a query, JSON or a profile
+_RULES = {
+    "a user and a password before a host": r"(\b[a-z0-9+.-]+://) [^\s/@\"']+ (?=@)",
+    "botocore, of a URL without a scheme": r"(invalid\ endpoint:\ ) \S+",
+    "Python, of a password with a slash, taken for a port": r"(integer\ value\ as\ ) '[^']*'",
+    "by its name, in a header, a query, JSON or a profile": r"""(
         (?: secret_?(?:access_?)?key | (?:access|auth|security|session)[-_]?token | password | signature )
         ["']? \s* [:=] \s* ["']?
-      ) [^\s"',&;<>}]+
-    """
-)
+      ) [^\s"',&;<>}]+""",
+}
+"""What a secret is known by: what stands before it, the group, and then the secret."""
+
+_TELLTALES = [re.compile(rule, re.IGNORECASE | re.VERBOSE) for rule in _RULES.values()]
 
 
 def masked(text: str, secrets: Iterable[Any] = ()) -> str:
@@ -39,12 +40,14 @@ def masked(text: str, secrets: Iterable[Any] = ()) -> str:
     known = {str(each).strip() for each in secrets if each is not None}
     for secret in sorted((each for each in known if len(each) >= SHORTEST), key=len, reverse=True):
         text = text.replace(secret, MASK)
-    return _TELLTALE.sub(lambda match: "".join(filter(None, match.groups())) + MASK, text)
+    for telltale in _TELLTALES:
+        text = telltale.sub(lambda match: match[1] + MASK, text)
+    return text
 
 
 def has_secret(text: str) -> bool:
     """Tell whether a text has something in it that :func:`masked` replaces."""
-    return _TELLTALE.search(text) is not None
+    return any(telltale.search(text) for telltale in _TELLTALES)
 
 
 def mask(error: BaseException, secrets: Iterable[Any]) -> None:
