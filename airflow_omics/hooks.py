@@ -18,7 +18,7 @@ from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.kind import Kind
 from airflow_omics._service.kinds import READ_SET, REFERENCE_IMPORT, ReadSetJobKind
 from airflow_omics._service.limits import shown
-from airflow_omics._service.parsing import items
+from airflow_omics._service.parsing import ParseError, items
 from airflow_omics._values import wrong
 from airflow_omics.exceptions import OmicsArgumentError, OmicsResponseError, OmicsThrottledError
 
@@ -170,11 +170,11 @@ class OmicsHook(OmicsClientHook):
             with self._parsing(operation, subject):
                 listed = items(page, kind.listed_as)
                 if not all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in listed):
-                    raise ValueError(f"{kind.listed_as} is {shown(listed, 80)}, expected structures with an id")
+                    raise ParseError(f"{kind.listed_as} is {shown(listed, 80)}, expected structures with an id")
                 following = page.get("nextToken")
                 is_endless = following in tokens or (following and len(tokens) + 1 >= most)
                 if not isinstance(following, str | None) or is_endless:
-                    raise ValueError(f"nextToken is {shown(following, 80)} after {len(tokens) + 1} pages")
+                    raise ParseError(f"nextToken is {shown(following, 80)} after {len(tokens) + 1} pages")
             yield listed
             if not following:
                 return
@@ -202,7 +202,7 @@ class OmicsHook(OmicsClientHook):
         """Say of what call the answer was, if it cannot be parsed."""
         try:
             yield
-        except ValueError as error:
+        except ParseError as error:
             mask(error, self._secrets())
             raise OmicsResponseError(
                 f"An answer that cannot be right: {error}. It came to {Call(operation, subject, self.where)}."

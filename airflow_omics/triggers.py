@@ -12,6 +12,7 @@ from typing import Any
 from airflow_omics._arguments import parse_id, parse_ids
 from airflow_omics._service.kind import Kind
 from airflow_omics._service.kinds import parse_kind
+from airflow_omics._service.parsing import ParseError
 from airflow_omics._waiting.base_trigger import OmicsTrigger
 from airflow_omics.exceptions import OmicsArgumentError
 
@@ -50,7 +51,7 @@ class OmicsReadSetJobTrigger(OmicsTrigger):
     def _parse_ids(self) -> tuple[Kind, str, list[str]]:
         try:
             kind = parse_kind(self.kind)
-        except ValueError as error:
+        except ParseError as error:
             raise OmicsArgumentError(f"An argument of {type(self).__name__} cannot be right: {error}") from error
         store = parse_id("sequence_store_id", self.sequence_store_id)
         is_woken_only = self.wake_at is not None and not self.job_ids

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_omics._service.limits import shown
-from airflow_omics._service.parsing import message, text
+from airflow_omics._service.parsing import ParseError, message, text
 
 FINISHED, FAILED = "FINISHED", "FAILED"
 """The two statuses of a job's item that are its last."""
@@ -52,15 +52,15 @@ class JobItem:
         """
         Parse one item of what Get returned.
 
-        :raises ValueError: A member is missing or of the wrong type; the message names it.
+        :raises ParseError: A member is missing or of the wrong type; the message names it.
         """
         if not isinstance(item, Mapping):
-            raise ValueError(f"{shown(item, 80)} is no structure")
+            raise ParseError(f"{shown(item, 80)} is no structure")
         files = item.get("sourceFiles")
         source = text(files, "source1") if isinstance(files, Mapping) else text(item, "sourceFile")
         item_id = text(item, id_key)
         if not (source or item_id):
-            raise ValueError(f"{id_key} is missing")
+            raise ParseError(f"{id_key} is missing")
         said = message(item, "statusMessage")
         return cls(item_key(item, id_key), text(item, "status") or "", item_id, said, source)
 

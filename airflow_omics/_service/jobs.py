@@ -16,7 +16,18 @@ from typing import Any
 from airflow_omics._service.job_items import FAILED, FINISHED, ItemKey, JobItem
 from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._service.limits import MOST_READ_SETS, shown
-from airflow_omics._service.parsing import check_asked, identifier, iso_time, items, message, text, texts, time, to_iso
+from airflow_omics._service.parsing import (
+    ParseError,
+    check_asked,
+    identifier,
+    iso_time,
+    items,
+    message,
+    text,
+    texts,
+    time,
+    to_iso,
+)
 
 
 class JobStatus(StrEnum):
@@ -66,7 +77,7 @@ class ReadSetJob:
 
     def __post_init__(self) -> None:
         if len(self.items) > MOST_READ_SETS:
-            raise ValueError(f"there are {len(self.items)} {self.kind.item}s, expected at most {MOST_READ_SETS}")
+            raise ParseError(f"there are {len(self.items)} {self.kind.item}s, expected at most {MOST_READ_SETS}")
 
     @classmethod
     def from_response(
@@ -76,21 +87,21 @@ class ReadSetJob:
         Parse what boto3 returned for an operation on a job of ``kind``.
 
         :param work_id: The job asked for; None if the response is what tells it.
-        :raises ValueError: A member is missing, of the wrong type, or speaks of another job; the message names it.
+        :raises ParseError: A member is missing, of the wrong type, or speaks of another job; the message names it.
         """
         job_id = work_id or identifier(response, "id")
         check_asked(response, **{"id": job_id, kind.store.member: sequence_store_id})
         status = text(response, "status")
         if not status:
-            raise ValueError(
+            raise ParseError(
                 f"status is missing; the response has {shown(list(response)) if response else 'no members'}"
             )
         found = []
         for index, item in enumerate(items(response, kind.items_key)):
             try:
                 found.append(JobItem.from_response(item, kind.item_id_key))
-            except ValueError as error:
-                raise ValueError(f"{kind.items_key}[{index}]: {error}") from None
+            except ParseError as error:
+                raise ParseError(f"{kind.items_key}[{index}]: {error}") from None
         return cls(
             kind=kind,
             job_id=job_id,
@@ -138,20 +149,20 @@ class ReadSetJob:
         """
         Take up again what :meth:`summary` told: out of a trigger's event, or out of a database.
 
-        :raises ValueError: It is no summary; the message names what is wrong in it.
+        :raises ParseError: It is no summary; the message names what is wrong in it.
         """
         if not isinstance(summary, Mapping):
-            raise ValueError(f"{shown(summary, 80)} is no summary of a job")
+            raise ParseError(f"{shown(summary, 80)} is no summary of a job")
         job_id, store, status = (text(summary, each) for each in ("job_id", kind.store.argument, "status"))
         if not (job_id and store and status):
-            raise ValueError(f"job_id, {kind.store.argument} or status is missing")
+            raise ParseError(f"job_id, {kind.store.argument} or status is missing")
         if summary.get("kind") != kind.word:
-            raise ValueError(f"kind is {shown(summary.get('kind'), 80)}, expected {kind.word!r}")
+            raise ParseError(f"kind is {shown(summary.get('kind'), 80)}, expected {kind.word!r}")
         finished = [text({"finished": each}, "finished") for each in items(summary, "finished")]
         found = [JobItem((each,) if each else (), FINISHED, each) for each in finished]
         for item in items(summary, "failed"):
             if not isinstance(item, Mapping):
-                raise ValueError(f"failed holds {shown(item, 80)}, expected structures")
+                raise ParseError(f"failed holds {shown(item, 80)}, expected structures")
             failed, said, source = text(item, kind.item_argument), message(item, "message"), text(item, "source")
             found.append(JobItem((failed,) if failed else (), FAILED, failed, said, source))
         found += [JobItem((each,), "", each) for each in texts(summary, "unfinished")]

@@ -60,7 +60,7 @@ class Work(Protocol):
 
 
 class WorkParser(Protocol):
-    """What makes work of what comes from outside; each raises ValueError about what cannot be right."""
+    """What makes work of what comes from outside; each raises ParseError about what cannot be right."""
 
     def from_response(
         self, kind: Kind, response: Mapping[str, Any], *, sequence_store_id: str, work_id: str | None = None

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from airflow_omics._service.jobs import JOB_VERDICTS, JobStatus, ReadSetJob
 from airflow_omics._service.kind import Kind, Store
 from airflow_omics._service.limits import shown
+from airflow_omics._service.parsing import ParseError
 from airflow_omics._service.read_sets import READ_SET_VERDICTS, ReadSet, ReadSetStatus
 from airflow_omics._service.references import REFERENCE_VERDICTS, Reference, ReferenceStatus
 
@@ -130,8 +131,8 @@ def parse_kind(word: object) -> Kind:
     """
     Return the kind that a word from outside names.
 
-    :raises ValueError: It names none.
+    :raises ParseError: It names none.
     """
     if not isinstance(word, str) or word not in KINDS:
-        raise ValueError(f"kind is {shown(word, 80)}, expected one of {', '.join(KINDS)}")
+        raise ParseError(f"kind is {shown(word, 80)}, expected one of {', '.join(KINDS)}")
     return KINDS[word]

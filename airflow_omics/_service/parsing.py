@@ -9,6 +9,11 @@ from typing import Any
 
 from airflow_omics._service.limits import LONGEST_MESSAGE, LONGEST_TEXT, cut, shown, storable
 
+
+class ParseError(ValueError):
+    """What comes from outside cannot be right; the message names what. Two borders turn it into what users see."""
+
+
 ID = re.compile(r"[0-9]{10,36}")
 """Ids of sequence stores, read sets and jobs (service model: ``SequenceStoreId``, ``ReadSetId``, ``ExportJobId``)."""
 
@@ -17,7 +22,7 @@ def text(structure: Mapping[str, Any], member: str) -> str | None:
     """
     Return a text of at most :data:`airflow_omics._service.limits.LONGEST_TEXT`, or None where it is missing.
 
-    :raises ValueError: It is something else; so it is with the functions below.
+    :raises ParseError: It is something else; so it is with the functions below.
     """
     value = structure.get(member)
     return None if value is None else _text(member, value)
@@ -27,7 +32,7 @@ def message(structure: Mapping[str, Any], member: str, longest: int = LONGEST_ME
     """Return a text that people read, cut, or None where it is missing."""
     value = structure.get(member)
     if not isinstance(value, str | None):
-        raise ValueError(f"{member} is {shown(value, 80)}, expected text")
+        raise ParseError(f"{member} is {shown(value, 80)}, expected text")
     return value and cut(value, longest)
 
 
@@ -35,9 +40,9 @@ def identifier(structure: Mapping[str, Any], member: str) -> str:
     """Return an id that must be there."""
     value = structure.get(member)
     if value is None:
-        raise ValueError(f"{member} is missing")
+        raise ParseError(f"{member} is missing")
     if not isinstance(value, str) or not ID.fullmatch(value):
-        raise ValueError(f"{member} is {shown(value, 80)}, expected text of 10 to 36 digits")
+        raise ParseError(f"{member} is {shown(value, 80)}, expected text of 10 to 36 digits")
     return value
 
 
@@ -45,14 +50,14 @@ def check_asked(structure: Mapping[str, Any], **asked: str) -> None:
     """Check that a structure speaks of what was asked for, where it says of what."""
     for member, value in asked.items():
         if text(structure, member) not in (value, None):
-            raise ValueError(f"{member} is {shown(structure[member], 80)}, expected {value!r}, the one asked for")
+            raise ParseError(f"{member} is {shown(structure[member], 80)}, expected {value!r}, the one asked for")
 
 
 def items(structure: Mapping[str, Any], member: str) -> list[Any]:
     """Return a list, empty where it is missing."""
     value = structure.get(member)
     if not isinstance(value, list | None):
-        raise ValueError(f"{member} is {shown(value, 80)}, expected a list")
+        raise ParseError(f"{member} is {shown(value, 80)}, expected a list")
     return value or []
 
 
@@ -65,7 +70,7 @@ def time(structure: Mapping[str, Any], member: str) -> datetime | None:
     """Return a time, in UTC, or None where it is missing."""
     value = structure.get(member)
     if not isinstance(value, datetime | None):
-        raise ValueError(f"{member} is {shown(value, 80)}, expected a time")
+        raise ParseError(f"{member} is {shown(value, 80)}, expected a time")
     return value and _utc(member, value)
 
 
@@ -77,7 +82,7 @@ def iso_time(structure: Mapping[str, Any], member: str) -> datetime | None:
     except ValueError:
         value = None
     if written and (value is None or value.tzinfo is None):
-        raise ValueError(f"{member} is {shown(written, 80)}, expected a time in ISO 8601 with its zone")
+        raise ParseError(f"{member} is {shown(written, 80)}, expected a time in ISO 8601 with its zone")
     return value and _utc(member, value)
 
 
@@ -88,9 +93,9 @@ def to_iso(value: datetime | None) -> str | None:
 
 def _text(member: str, value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{member} is {shown(value, 80)}, expected text")
+        raise ParseError(f"{member} is {shown(value, 80)}, expected text")
     if len(value) > LONGEST_TEXT:
-        raise ValueError(f"{member} is {shown(value, 80)}, {len(value)} characters, expected at most {LONGEST_TEXT}")
+        raise ParseError(f"{member} is {shown(value, 80)}, {len(value)} characters, expected at most {LONGEST_TEXT}")
     return storable(value)
 
 
@@ -98,4 +103,4 @@ def _utc(member: str, value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except (OverflowError, ValueError):
-        raise ValueError(f"{member} is {value!r:.80}, expected a time from year 1 to 9999 in UTC") from None
+        raise ParseError(f"{member} is {value!r:.80}, expected a time from year 1 to 9999 in UTC") from None

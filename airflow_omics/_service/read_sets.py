@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_omics._service.kind import Verdict
 from airflow_omics._service.limits import shown
-from airflow_omics._service.parsing import text
+from airflow_omics._service.parsing import ParseError, text
 from airflow_omics._service.stored import Stored
 
 
@@ -65,7 +65,7 @@ class ReadSet(Stored):
     def _more_of_summary(cls, summary: Mapping[str, Any]) -> dict[str, Any]:
         uris = summary.get("uris")
         if not isinstance(uris, Mapping):
-            raise ValueError(f"uris is {shown(uris, 80)}, expected a structure")
+            raise ParseError(f"uris is {shown(uris, 80)}, expected a structure")
         return {
             "file_type": text(summary, "file_type"),
             "uris": {str(file): text(uris, file) or "" for file in uris},

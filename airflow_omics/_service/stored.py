@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from airflow_omics._service.kind import Kind, Verdict
 from airflow_omics._service.limits import shown
-from airflow_omics._service.parsing import check_asked, identifier, message, text
+from airflow_omics._service.parsing import ParseError, check_asked, identifier, message, text
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Stored:
         Parse what boto3 returned for one.
 
         :param work_id: The id asked for; None if the response is what tells it.
-        :raises ValueError: A member is missing, of the wrong type, or speaks of another one.
+        :raises ParseError: A member is missing, of the wrong type, or speaks of another one.
         """
         found = work_id or identifier(response, "id")
         check_asked(response, **{"id": found, kind.store.member: sequence_store_id})
         status = text(response, "status")
         if not status:
-            raise ValueError(f"status of {kind.word} {found} is missing")
+            raise ParseError(f"status of {kind.word} {found} is missing")
         return cls(
             kind=kind,
             id=found,
@@ -57,14 +57,14 @@ class Stored:
         """
         Take up again what :meth:`summary` told, out of a trigger's event.
 
-        :raises ValueError: It is no summary; the message names what is wrong in it.
+        :raises ParseError: It is no summary; the message names what is wrong in it.
         """
         if not isinstance(summary, Mapping):
-            raise ValueError(f"{shown(summary, 80)} is no summary of a {kind.word}")
+            raise ParseError(f"{shown(summary, 80)} is no summary of a {kind.word}")
         members = (kind.id_argument, kind.store.argument, "status")
         found, store, status = (text(summary, each) for each in members)
         if not (found and store and status):
-            raise ValueError(f"{members[0]}, {members[1]} or status is missing")
+            raise ParseError(f"{members[0]}, {members[1]} or status is missing")
         return cls(
             kind=kind,
             id=found,

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_omics._service.job_items import ItemKey, JobItem
 from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.limits import shown
-from airflow_omics._service.parsing import ID, iso_time, items, message, text, texts
+from airflow_omics._service.parsing import ID, ParseError, iso_time, items, message, text, texts
 from airflow_omics._starting.attempt import Attempt
 from airflow_omics._starting.goals import Finding, Item, State
 from airflow_omics._starting.starter import Chunk
@@ -73,7 +73,7 @@ def take_up(attempt: Attempt, memory: object) -> None:
     """
     try:
         if not isinstance(memory, Mapping):
-            raise ValueError("expected a dictionary")
+            raise ParseError("expected a dictionary")
         _take_up_what_was_given(attempt, memory)
         _take_up_jobs(attempt, memory)
         for place, item_id, job_id in items(memory, "held"):
@@ -88,7 +88,7 @@ def take_up(attempt: Attempt, memory: object) -> None:
             attempt.refused.update({item.key: error for item in _at(attempt, refusal["places"])})
         attempt.pending = deque(_chunk(attempt, chunk) for chunk in items(memory, "pending"))
         if not isinstance(memory["has_looked_for_jobs"], bool):
-            raise ValueError("has_looked_for_jobs is missing")
+            raise ParseError("has_looked_for_jobs is missing")
         attempt.has_looked_for_jobs = memory["has_looked_for_jobs"]
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise OmicsEventError(
@@ -101,10 +101,10 @@ def _take_up_what_was_given(attempt: Attempt, memory: Mapping[str, Any]) -> None
     attempt.items = [Item.of(_checked(source)) for source in items(memory, "sources")]
     keys = {item.key for item in attempt.items}
     if not keys or () in keys or len(keys) < len(attempt.items):
-        raise ValueError("sources are missing, or there twice")
+        raise ParseError("sources are missing, or there twice")
     parameters = {_text(name): _text(value) for name, value in dict(memory["parameters"]).items()}
     if not parameters.keys() <= {"destination", "roleArn"}:
-        raise ValueError("parameters has another member than destination and roleArn")
+        raise ParseError("parameters has another member than destination and roleArn")
     attempt.give(_id(memory["sequence_store_id"]), parameters, items(memory, "identity"))
 
 
@@ -118,12 +118,12 @@ def _take_up_jobs(attempt: Attempt, memory: Mapping[str, Any]) -> None:
     attempt.lost = {job_id: _moment(since) for job_id, since in dict(memory["lost"]).items()}
     attempt.ended = {job_id: _moment(when) for job_id, when in dict(memory["ended"]).items()}
     if not attempt.running <= attempt.jobs.keys() or not attempt.lost.keys() <= attempt.jobs.keys():
-        raise ValueError("a job is missing")
+        raise ParseError("a job is missing")
 
 
 def _chunk(attempt: Attempt, chunk: Mapping[str, Any]) -> Chunk:
     if type(chunk["replayed"]) is not int:
-        raise ValueError(f"replayed is {shown(chunk['replayed'], 80)}")
+        raise ParseError(f"replayed is {shown(chunk['replayed'], 80)}")
     after = tuple(map(_id, texts(chunk, "after")))
     return Chunk(tuple(_at(attempt, chunk["places"])), after, _seconds(chunk["tried"]), chunk["replayed"])
 
@@ -141,7 +141,7 @@ def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:
         return None
     job, found = ReadSetJob.from_summary(attempt.kind, told["summary"]), []
     if (job.kind, job.sequence_store_id, job.job_id) != (attempt.kind, attempt.sequence_store_id, job_id):
-        raise ValueError(f"{shown(told, 80)} is another job")
+        raise ParseError(f"{shown(told, 80)} is another job")
     for place, status, item_id, said in items(told, "items"):
         (item,) = _at(attempt, [place])
         names = {"status": _text(status), "item_id": item_id}
@@ -155,36 +155,36 @@ def _taken_up(attempt: Attempt, job_id: str, told: Any) -> ReadSetJob | None:
 def _at(attempt: Attempt, places: object) -> list[Item]:
     """Return the items at these places."""
     if not isinstance(places, list) or not places or not all(type(place) is int and place >= 0 for place in places):
-        raise ValueError(f"{shown(places, 80)}: expected places of items")
+        raise ParseError(f"{shown(places, 80)}: expected places of items")
     return [attempt.items[place] for place in places]
 
 
 def _checked(source: object) -> dict[str, Any]:
     if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
-        raise ValueError(f"{shown(source, 80)} is no source")
+        raise ParseError(f"{shown(source, 80)} is no source")
     return dict(source)
 
 
 def _id(job_id: object) -> str:
     if not isinstance(job_id, str) or not ID.fullmatch(job_id):
-        raise ValueError(f"{shown(job_id, 80)} is no id of a job")
+        raise ParseError(f"{shown(job_id, 80)} is no id of a job")
     return job_id
 
 
 def _seconds(value: object) -> float | None:
     if value is not None and math.isnan(number(value)):
-        raise ValueError(f"{shown(value, 80)}: expected seconds")
+        raise ParseError(f"{shown(value, 80)}: expected seconds")
     return None if value is None else number(value)
 
 
 def _moment(written: object) -> datetime:
     moment = iso_time({"lost": written}, "lost")
     if moment is None:
-        raise ValueError("a time is missing")
+        raise ParseError("a time is missing")
     return moment
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{shown(value, 80)}: expected text")
+        raise ParseError(f"{shown(value, 80)}: expected text")
     return value

@@ -11,7 +11,7 @@ from airflow_omics._airflow import AirflowException, Context
 from airflow_omics._arguments import parse_moment
 from airflow_omics._service.kind import Kind, Work
 from airflow_omics._service.limits import LARGEST_ERROR, cut, shown
-from airflow_omics._service.parsing import message, text
+from airflow_omics._service.parsing import ParseError, message, text
 from airflow_omics.exceptions import (
     OmicsArgumentError,
     OmicsCredentialsError,
@@ -70,32 +70,32 @@ def parse(event: object, kind: Kind, store_id: str, ids: Collection[str]) -> dic
         if members["status"] == "due":
             return {}
         if "jobs" not in members:
-            raise ValueError(f"status is 'over' with members {shown(list(members))}")
+            raise ParseError(f"status is 'over' with members {shown(list(members))}")
         if members["jobs"] is None:
             return {}
         if not isinstance(members["jobs"], list):
-            raise ValueError("jobs is no list")
+            raise ParseError("jobs is no list")
         found = [kind.parser.from_summary(kind, summary) for summary in members["jobs"]]
         for work in found:
             if work.sequence_store_id != store_id or work.id not in ids:
-                raise ValueError(f"it tells of {work}, which is not waited for")
+                raise ParseError(f"it tells of {work}, which is not waited for")
         told = {work.id: work for work in found}
         if len(told) < len(found):
-            raise ValueError("it tells of the same twice")
+            raise ParseError("it tells of the same twice")
     return told
 
 
 def _members(event: object) -> Mapping[str, Any]:
     """Return an event's members; raise what the event tells that the trigger failed with."""
     if not isinstance(event, Mapping):
-        raise ValueError(f"expected a dictionary, found {type(event).__name__}")
+        raise ParseError(f"expected a dictionary, found {type(event).__name__}")
     status = text(event, "status")
     if status == "error":
         raise _ERRORS.get(text(event, "error"), AirflowException)(
             message(event, "message", LARGEST_ERROR) or "no message"
         )
     if status not in ("over", "due"):
-        raise ValueError(f"status is {shown(status, 80)} with members {shown(list(event))}")
+        raise ParseError(f"status is {shown(status, 80)} with members {shown(list(event))}")
     return event
 
 
@@ -104,9 +104,7 @@ def _checking(event: object) -> Iterator[None]:
     """Say of what event it was, if it cannot be right."""
     try:
         yield
-    except ValueError as error:
-        if isinstance(error, AirflowException):
-            raise
+    except ParseError as error:
         raise OmicsEventError(
             f"The trigger woke this task with an event that cannot be right: {shown(event)} ({error}). "
             "Airflow's retries wait anew. If it happens again, compare the versions of airflow-omics on the triggerer "
