@@ -71,6 +71,20 @@ def list_wanted(
 
 
 @dataclass
+class _Pass:
+    """How one pass over some work went: how much was asked for, what was kept back, and what was not found."""
+
+    asked: int = 0
+    missed: list[str] = field(default_factory=list)
+    not_found: dict[str, OmicsNotFoundError] = field(default_factory=dict)
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether AWS kept back all of the first answers."""
+        return len(self.missed) == self.asked == OUTAGE
+
+
+@dataclass
 class Poll:
     """
     Asks for work, and remembers what it needs to ask with fewer calls the next time.
@@ -179,27 +193,38 @@ class Poll:
             yield from self._reminders(self._open)
         give_up = math.inf
         while True:
-            asked, missed, not_found = 0, [], []
-            for asked, work_id in enumerate(ids, 1):
-                answer = self.listed.get(work_id) or self._get(work_id)
-                if isinstance(answer, OmicsTransientError):
-                    missed.append(work_id)
-                if isinstance(answer, OmicsNotFoundError):
-                    patience = conf.getfloat("omics", "not_found_seconds", fallback=NOT_FOUND_SECONDS)
-                    give_up = min(give_up, time.monotonic() + patience)
-                    if time.monotonic() < give_up:
-                        not_found.append(work_id)
-                        continue
+            told = _Pass()
+            yield from self._pass(ids, told, is_time_to_remind=is_time_to_remind)
+            if told.is_outage:
+                return
+            if told.not_found:
+                patience = conf.getfloat("omics", "not_found_seconds", fallback=NOT_FOUND_SECONDS)
+                give_up = min(give_up, time.monotonic() + patience)
+            if time.monotonic() >= give_up:
+                for work_id, error in told.not_found.items():
                     self.lost.pop(work_id, None)
-                if is_time_to_remind:
-                    yield from self._reminders([work_id])
-                yield work_id, answer
-                if len(missed) == asked == OUTAGE:
-                    return
-            ids = not_found + (missed if len(missed) < asked else [])
+                    yield work_id, error
+                told.not_found = {}
+            ids = [*told.not_found, *(told.missed if len(told.missed) < told.asked else [])]
             if not ids:
                 return
-            time.sleep(1 if not_found else 0)
+            time.sleep(1 if told.not_found else 0)
+
+    def _pass(self, ids: Iterable[str], told: _Pass, *, is_time_to_remind: bool) -> Iterator[tuple[str, Answer]]:
+        """Ask once for each of these, but for an outage; yield all answers but that something is not found."""
+        for work_id in ids:
+            told.asked += 1
+            answer = self.listed.get(work_id) or self._get(work_id)
+            if isinstance(answer, OmicsNotFoundError):
+                told.not_found[work_id] = answer
+                continue
+            if isinstance(answer, OmicsTransientError):
+                told.missed.append(work_id)
+            if is_time_to_remind:
+                yield from self._reminders([work_id])
+            yield work_id, answer
+            if told.is_outage:
+                return
 
     def _get(self, work_id: str) -> Answer:
         try:
