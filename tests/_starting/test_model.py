@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from conftest import BUCKET, ONE_TRY, ROLE, TaskInstance, World, connection, first_event
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from versions import TaskDeferred
 
 from airflow_omics._airflow import AirflowException
 from airflow_omics._service.kind import Kind
-from airflow_omics._service.kinds import READ_SET_JOB_KINDS
+from airflow_omics._service.kinds import JOB_KINDS, REFERENCE_IMPORT
 from airflow_omics.exceptions import OmicsReadSetJobFailedError
 from airflow_omics.jobs import ReadSetJobKind
 from airflow_omics.local import LocalHealthOmics
@@ -42,7 +43,7 @@ STEPS = 8
 """Steps that a history has at least."""
 SMALL = 6
 """Items to choose from, few."""
-LARGE: dict[Kind, int] = {ReadSetJobKind.EXPORT: 104, ReadSetJobKind.ACTIVATION: 24, ReadSetJobKind.IMPORT: 104}
+LARGE: dict[Kind, int] = {kind: kind.max_items + 4 for kind in JOB_KINDS}
 """Items to choose from: more than one job takes."""
 FILES = 4
 """Files of imports; sources that share one differ in their samples."""
@@ -136,7 +137,7 @@ class Model(RuleBasedStateMachine):
         self.is_lenient = is_lenient
         self.ahead = timedelta()
         size = LARGE[self.kind] if is_large else SMALL
-        self.pool: list[Any] = self._sources(size) if self.kind is ReadSetJobKind.IMPORT else self._read_sets(size)
+        self.pool: list[Any] = self._sources(size) if self.kind.makes_items else self._read_sets(size)
         self.over: dict[str, dict[str, Any]] = {}
         self.hiding: dict[str, list[Any]] = {}
         self.hide_next = 0
@@ -165,6 +166,10 @@ class Model(RuleBasedStateMachine):
         uris = [f"s3://{BUCKET}/in/{number}.fastq.gz" for number in range(FILES)]
         for number in range(FILES):
             self.world.s3.put_object(Bucket=BUCKET, Key=f"in/{number}.fastq.gz", Body=b"@read%d\n" % number)
+        if self.kind == REFERENCE_IMPORT:
+            return [
+                {"sourceFile": uris[number % FILES], "name": f"reference {number // FILES}"} for number in range(size)
+            ]
         return [
             {**World.source(uris[number % FILES]), "sampleId": f"sample {number // FILES}"} for number in range(size)
         ]
@@ -184,6 +189,8 @@ class Model(RuleBasedStateMachine):
             return (item,)
         if "sourceFiles" in item:
             return (item["sourceFiles"]["source1"], item["sampleId"], item["subjectId"])
+        if "sourceFile" in item:
+            return (item["sourceFile"], item["name"])
         return (item.get("readSetId") or item["id"],)
 
     def name(self, item: Any) -> str:
@@ -197,9 +204,8 @@ class Model(RuleBasedStateMachine):
     def jobs(self) -> dict[str, dict[str, Any]]:
         """Return all jobs, as Get tells of them now."""
         self.local.configure(list_lag=0)
-        word, told = self.kind.word, {}
-        listed = getattr(self.world.omics, f"list_read_set_{word}_jobs")(sequenceStoreId=self.world.store)
-        for each in listed[f"{word}Jobs"]:
+        told = {}
+        for each in self.world.call(self.kind, "List")[self.kind.listed_as]:
             job = self.over.get(each["id"]) or self._get(each["id"])
             if job["status"] in OVER:
                 self.over[each["id"]] = job
@@ -207,8 +213,7 @@ class Model(RuleBasedStateMachine):
         return told
 
     def _get(self, job_id: str) -> dict[str, Any]:
-        get = getattr(self.world.omics, f"get_read_set_{self.kind.word}_job")
-        told: dict[str, Any] = get(sequenceStoreId=self.world.store, id=job_id)
+        told: dict[str, Any] = self.world.call(self.kind, "Get", id=job_id)
         return told
 
     def told(self, jobs: dict[str, dict[str, Any]]) -> dict[Key, list[tuple[dict[str, Any], dict[str, Any]]]]:
@@ -221,9 +226,13 @@ class Model(RuleBasedStateMachine):
         return found
 
     def statuses(self) -> dict[str, str]:
-        """Return the statuses of all read sets that are there."""
-        pages = self.world.omics.get_paginator("list_read_sets").paginate(sequenceStoreId=self.world.store)
-        return {each["id"]: each["status"] for page in pages for each in page["readSets"]}
+        """Return the statuses of all read sets, or references, that are there."""
+        of = self.kind.works_on
+        assert of
+        pages = self.world.omics.get_paginator(xform_name(of.operation("List"))).paginate(
+            **{of.store.member: self.world.store_of(of)}
+        )
+        return {each["id"]: each["status"] for page in pages for each in page[of.listed_as]}
 
     # --- attempts
 
@@ -392,7 +401,7 @@ class Model(RuleBasedStateMachine):
         """Tell whether nothing is in the way of the goal."""
         if self.hide_next or any(self.name(item) in self.failing for item in self.items):
             return False
-        if self.kind is ReadSetJobKind.IMPORT:
+        if self.kind.makes_items:
             return True
         fits = ("ACTIVE",) if self.kind is ReadSetJobKind.EXPORT else KEPT
         return all(there.get(self.name(item)) in fits for item in self.items)
@@ -404,12 +413,12 @@ class Model(RuleBasedStateMachine):
         assert not twice, f"started twice in one attempt: {twice}"
         own = {self.key(item) for item in self.items}
         assert all(key in own for keys in new.values() for key in keys), "started what the task was not given"
-        if self.kind is not ReadSetJobKind.IMPORT:
+        if not self.kind.makes_items:
             return
         does_know = self.try_number > 1 if not list_lag else self.do_tokens_tell
         there, jobs = self.statuses(), self.jobs()
         for key, told in self.told(jobs).items():
-            kept = {job["id"] for job, item in told if there.get(item.get("readSetId") or "") in KEPT}
+            kept = {job["id"] for job, item in told if there.get(item.get(self.kind.item_id_key) or "") in KEPT}
             if does_know and kept & before.keys() and kept & new.keys():
                 raise AssertionError(f"{key} was imported twice, by jobs {sorted(kept)}")
 
@@ -436,29 +445,29 @@ class Model(RuleBasedStateMachine):
         if self.kind is ReadSetJobKind.ACTIVATION:
             return there.get(item) == "ACTIVE"
         of_item = [(job, each) for job, each in told.get(self.key(item), []) if each["status"] == "FINISHED"]
-        if self.kind is ReadSetJobKind.IMPORT:
-            return any(there.get(each.get("readSetId") or "") in KEPT for _, each in of_item)
+        if self.kind.makes_items:
+            return any(there.get(each.get(self.kind.item_id_key) or "") in KEPT for _, each in of_item)
         since = self.must_be_done_since or self.run_after
         return any(job["status"] not in OVER or job["completionTime"] >= since for job, _ in of_item)
 
     def _check_read_set_ids(self, done: Attempt, held: list[Any], told: dict[Key, Any]) -> None:
-        ids = done.ti.xcoms["read_set_ids"]
-        if self.kind is not ReadSetJobKind.IMPORT:
+        ids = done.ti.xcoms[f"{self.kind.item_argument}s"]
+        if not self.kind.makes_items:
             assert ids == held
             return
         assert len(ids) == len(held)
         for item, read_set in zip(held, ids, strict=True):
-            made = [each.get("readSetId") for _, each in told[self.key(item)]]
+            made = [each.get(self.kind.item_id_key) for _, each in told[self.key(item)]]
             assert read_set in made, f"{read_set} was not made of {item}, but {made}"
 
     def _check_told(self, summaries: list[dict[str, Any]], told: dict[Key, Any]) -> None:
         """Nobody's items are told but the task's own, and each once."""
         own: set[Any] = {self.name(item) for item in self.items}
-        made = {each.get("readSetId") for item in self.items for _, each in told.get(self.key(item), [])}
+        made = {each.get(self.kind.item_id_key) for item in self.items for _, each in told.get(self.key(item), [])}
         spoken: list[Any] = []
         for summary in summaries:
-            assert set(summary["finished"]) <= (made if self.kind is ReadSetJobKind.IMPORT else own), summary
-            failed = {each.get("source") or each["read_set_id"] for each in summary["failed"]}
+            assert set(summary["finished"]) <= (made if self.kind.makes_items else own), summary
+            failed = {each.get("source") or each[self.kind.item_argument] for each in summary["failed"]}
             assert failed <= own, summary
             assert set(summary["unfinished"]) <= own, summary
             spoken += summary["finished"]
@@ -490,8 +499,8 @@ class Model(RuleBasedStateMachine):
         self._check_told(xcoms["failed_job"], told)
         assert isinstance(xcoms["failed_job"], list)
         names = {self.name(item) for item in own}
-        if self.kind is not ReadSetJobKind.IMPORT:
-            assert set(xcoms["failed_read_set_ids"]) <= names
+        if not self.kind.makes_items:
+            assert set(xcoms[f"failed_{self.kind.item_argument}s"]) <= names
         said = str(done.error)
         strangers = [self.name(item) for item in self.pool if self.name(item) not in names]
         assert not [name for name in strangers if name in said], f"a stranger's item is told: {said}"
@@ -530,14 +539,16 @@ class Model(RuleBasedStateMachine):
 
     def _start_as_stranger(self, places: list[int]) -> None:
         items = [self.pool[place] for place in places]
-        if self.kind is ReadSetJobKind.IMPORT:
-            self.world.omics.start_read_set_import_job(sequenceStoreId=self.world.store, sources=items, roleArn=ROLE)
+        if self.kind.makes_items:
+            self.world.call(self.kind, "Start", sources=items, roleArn=ROLE)
         else:
             self.world.start(self.kind, items)
 
     @rule(places=st.lists(st.integers(0, SMALL - 1), unique=True, min_size=1))
     def archive(self, places: list[int]) -> None:
         """AWS archives read sets: those of the task, or those that were made for it."""
+        if self.kind == REFERENCE_IMPORT:
+            return
         there = self.statuses()
         chosen = self._present(places, there)
         self.local.archive_read_sets([each for each in chosen if there[each] == "ACTIVE"])
@@ -549,16 +560,21 @@ class Model(RuleBasedStateMachine):
         if not chosen:
             return
         self.do_tokens_tell = False
-        if is_shown and self.kind is not ReadSetJobKind.EXPORT:
+        if self.kind == REFERENCE_IMPORT:
+            for each in chosen:
+                self.world.omics.delete_reference(referenceStoreId=self.world.reference_store, id=each)
+        elif is_shown and self.kind is not ReadSetJobKind.EXPORT:
             self.local.set_read_set_status(chosen, "DELETED")
         else:
             self.world.omics.batch_delete_read_set(sequenceStoreId=self.world.store, ids=chosen)
 
     def _present(self, places: list[int], there: dict[str, str]) -> list[str]:
-        if self.kind is not ReadSetJobKind.IMPORT:
+        if not self.kind.makes_items:
             return [self.pool[place] for place in places if there.get(self.pool[place]) in KEPT]
         told = self.told(self.jobs())
-        made = [each.get("readSetId") for place in places for _, each in told.get(self.key(self.pool[place]), [])]
+        made = [
+            each.get(self.kind.item_id_key) for place in places for _, each in told.get(self.key(self.pool[place]), [])
+        ]
         return [each for each in dict.fromkeys(made) if each and there.get(each) in KEPT]
 
     @rule(places=st.lists(st.integers(0, SMALL - 1), unique=True, max_size=3))
@@ -598,14 +614,14 @@ class Model(RuleBasedStateMachine):
 @pytest.mark.timeout(1800 if HISTORIES <= FEW else 0)
 def test_histories(shared_local: LocalHealthOmics, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection(shared_local)))
-    model = type(f"ModelOf{kind.word.title()}", (Model,), {"kind": kind, "local": shared_local})
+    model = type(f"ModelOf{kind.word.title().replace(' ', '')}", (Model,), {"kind": kind, "local": shared_local})
     phases = [Phase.explicit, Phase.reuse, Phase.generate]
     if "MODEL_BRIEF" not in os.environ:
         phases.append(Phase.shrink)
     run_state_machine_as_test(
         model,
         settings=settings(
-            max_examples=-(-HISTORIES // len(READ_SET_JOB_KINDS)),
+            max_examples=-(-HISTORIES // len(JOB_KINDS)),
             stateful_step_count=STEPS + 4,
             deadline=None,
             derandomize=HISTORIES <= FEW,
