@@ -47,8 +47,8 @@ class OmicsHook(OmicsClientHook):
     ``service_config.omics``) botocore does not put its host prefix (``control-storage-``) before that host;
     ``inject_host_prefix`` in ``config`` or in the connection's ``config_kwargs`` has the last word.
 
-    One process makes at most 4 requests a second that ask about jobs of a kind, and 4 that start them, or as many as
-    ``[omics] calls_per_second`` in Airflow's configuration says; see :mod:`airflow_omics._aws.rate_limit`.
+    One process makes at most 4 requests a second of an operation, by one connection and in one region, or as many as
+    ``[omics] calls_per_second`` in Airflow's configuration says.
 
     :param aws_conn_id: The Airflow connection used for AWS credentials. If None or empty, boto3's own lookup is used.
     :param region_name: AWS region. If None, the connection's, else boto3's own lookup.
@@ -135,7 +135,7 @@ class OmicsHook(OmicsClientHook):
         Return the read sets of a store that fit: for who has a sample's or a subject's id, or a name.
 
         ``[each["id"] for each in hook.find_read_sets(store, sample_id="NA12878")]`` is what operators take. Raises as
-        :meth:`get_read_set_job` does; :class:`airflow_omics.exceptions.OmicsArgumentError` for an unknown criterion.
+        :meth:`get_work` does; :class:`airflow_omics.exceptions.OmicsArgumentError` for an unknown criterion.
 
         :param sequence_store_id: 10 to 36 digits.
         :param criteria: ListReadSets' filter: ``name``, ``status``, ``sample_id``, ``subject_id``, ``reference_arn``,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -14,7 +14,7 @@ from airflow_omics._service.kinds import READ_SET, REFERENCE_IMPORT, ReadSetJobK
 from airflow_omics._service.limits import LARGEST_ERROR, LONGEST_MESSAGE, some
 from airflow_omics._values import is_mapped
 from airflow_omics._waiting.base_sensor import OmicsSensor
-from airflow_omics.exceptions import OmicsReadSetJobSensorError
+from airflow_omics.exceptions import OmicsNotFoundError, OmicsReadSetJobSensorError
 from airflow_omics.triggers import OmicsReadSetJobTrigger
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ class _JobSensor(_StoreSensor):
         check_id(self.kind.store.argument, store_id)
         check_ids("job_id", job_id, can_be_empty=is_mapped(self))
 
-    def _failure(self, context: Context, failed: list[Any], result: object) -> OmicsReadSetJobSensorError:
+    def _failure(
+        self, context: Context, failed: list[Any], gone: Mapping[str, OmicsNotFoundError], result: object
+    ) -> Exception:
+        for missing in gone.values():
+            return missing
         error = OmicsReadSetJobSensorError(failed, self.hook.where)
         error.push(context, result, self.kind.item_argument)
         return error
@@ -110,9 +114,9 @@ class OmicsReadSetSensor(_StoreSensor):
     waiting. The log says at the first and then at every tenth poll that a read set is ARCHIVED, for this sensor
     activates none. An error of AWS's that passes by itself is logged and waited out; only ``timeout`` bounds it.
 
-    Returns, as XCom, ``read_set_id``, ``sequence_store_id``, ``status``, ``name``, ``file_type`` and ``uris``, the S3
-    URIs at which the files can be read in place; for a list of ids the list of these in the same order. Before it
-    fails, the ids of the failed read sets are pushed under ``failed_read_set_ids``.
+    Returns, as XCom, ``read_set_id``, ``sequence_store_id``, ``status``, ``status_message``, ``name``, ``file_type``
+    and ``uris``, the S3 URIs at which the files can be read in place; for a list of ids the list of these in the same
+    order. Before it fails, the ids of the failed read sets are pushed under ``failed_read_set_ids``.
 
     :param sequence_store_id: The sequence store of the read sets: 10 to 36 digits. (templated)
     :param read_set_ids: The read set: 10 to 36 digits; or a list of read sets, which may hold lists. A list that is
@@ -136,9 +140,17 @@ class OmicsReadSetSensor(_StoreSensor):
         self.sequence_store_id = sequence_store_id
         self.read_set_ids = read_set_ids
 
-    def _failure(self, context: Context, failed: list[Any], result: object) -> AirflowFailException:  # noqa: ARG002
+    def _failure(
+        self,
+        context: Context,
+        failed: list[Any],
+        gone: Mapping[str, OmicsNotFoundError],
+        result: object,  # noqa: ARG002
+    ) -> Exception:
         if task_instance := context.get("ti"):
-            task_instance.xcom_push(key="failed_read_set_ids", value=[each.id for each in failed])
+            task_instance.xcom_push(key="failed_read_set_ids", value=[*(each.id for each in failed), *gone])
+        if not failed:
+            return next(iter(gone.values()))
         said = [
             f"read set {each.id} is {each.status}" + (f": {each.status_message}" if each.status_message else "")
             for each in failed

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_omics._arguments import parse_id, parse_ids
 from airflow_omics._service.kind import Kind
-from airflow_omics._service.kinds import parse_kind
+from airflow_omics._service.kinds import JOB_KINDS, parse_kind
 from airflow_omics._service.parsing import ParseError
 from airflow_omics._waiting.base_trigger import OmicsTrigger
 from airflow_omics.exceptions import OmicsArgumentError
@@ -46,7 +46,8 @@ class OmicsReadSetJobTrigger(OmicsTrigger):
 
     async def on_kill(self) -> None:
         """Say what becomes of the work when a user fails, clears or marks the deferred task (Airflow 3.3)."""
-        self.log.warning("%s: AWS cannot cancel them; what has not ended goes on.", self._named)
+        if self.kind in {kind.word for kind in JOB_KINDS}:
+            self.log.warning("%s: AWS cannot cancel them; what has not ended goes on.", self._named)
 
     def _parse_ids(self) -> tuple[Kind, str, list[str]]:
         try:

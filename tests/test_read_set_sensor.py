@@ -205,11 +205,11 @@ def test_a_list_of_many_is_listed_and_told_in_full_at_the_end(world: World, ti: 
     assert calls(world)["GetReadSetMetadata"] == len(wanted)
 
 
-def test_a_list_is_given_up_after_three_pages_in_vain(world: World, ti: TaskInstance) -> None:
+def test_a_list_goes_through_no_more_pages_than_there_are_unknown_ids(world: World, ti: TaskInstance) -> None:
     world.local.add_read_sets(world.store, 1300)
     wanted = [*world.read_sets, *world.local.add_read_sets(world.store, 10)]
     assert len(end(sensor(world, wanted), ti).result) == 13
-    assert lists(world) == 1 + 3
+    assert lists(world) == 10
     assert calls(world)["GetReadSetMetadata"] == 13
 
 
@@ -388,3 +388,62 @@ def test_a_trigger_tells_of_a_wrong_argument() -> None:
     assert (event["status"], event["error"]) == ("error", "OmicsArgumentError")
     with pytest.raises(AirflowException):
         trigger_events.parse(event, READ_SET, "1", [])
+
+
+# --- many, of which few or one will not be active
+
+
+def test_the_last_of_many_fails_at_once_also_where_nothing_is_listed(world: World, ti: TaskInstance, mode: str) -> None:
+    many = world.local.add_read_sets(world.store, 12, "ARCHIVED")
+    world.local.set_read_set_status(many[-1:], "UPLOAD_FAILED", "Torn")
+    world.local.add_fault(operation="ListReadSets", error="AccessDeniedException")
+    found = end(sensor(world, many, mode), ti)
+    assert str(found.error).startswith(f"read set {many[-1]} is UPLOAD_FAILED: Torn. ")
+
+
+def test_one_of_many_that_is_not_found_is_not_left_to_chance(world: World, ti: TaskInstance) -> None:
+    many = world.local.add_read_sets(world.store, 60)
+    world.local.archive_read_sets(many[:1])
+    world.omics.batch_delete_read_set(sequenceStoreId=world.store, ids=many[-1:])
+    task = sensor(world, many)
+    assert not task.poke(context(ti))
+    world.local.advance(301)
+    with pytest.raises(OmicsNotFoundError, match=many[-1]):
+        task.poke(context(ti))
+
+
+def test_one_failed_and_one_gone_are_both_told(world: World, ti: TaskInstance) -> None:
+    failed = world.read_sets[0]
+    task = sensor(world, [NOWHERE, *world.read_sets])
+    world.local.archive_read_sets([world.read_sets[1]])
+    assert not task.poke(context(ti))
+    world.local.set_read_set_status([failed], "UPLOAD_FAILED")
+    world.local.advance(301)
+    with pytest.raises(AirflowFailException, match=f"read set {failed} is UPLOAD_FAILED"):
+        task.poke(context(ti))
+    assert ti.xcoms["failed_read_set_ids"] == [failed, NOWHERE]
+
+
+def test_what_was_active_when_the_trigger_told_is_asked_for_again(world: World, ti: TaskInstance) -> None:
+    early, late = world.read_sets[:2]
+    world.local.archive_read_sets([late])
+    task = sensor(world, [early, late], "deferrable")
+    with pytest.raises(TaskDeferred) as left:
+        task.execute(context(ti))
+
+    async def be_woken() -> Any:
+        waiting = asyncio.create_task(event_of(left.value.trigger))
+        await until(lambda: calls(world)["GetReadSetMetadata"] > 3)
+        world.local.set_read_set_status([early], "DELETED")
+        world.local.set_read_set_status([late], "ACTIVE")
+        return await waiting
+
+    event = json.loads(json.dumps(run(be_woken())))
+    with pytest.raises(AirflowFailException, match=f"read set {early} is DELETED"):
+        task.execute_complete(context(ti), event)
+
+
+def test_what_is_archived_is_said_in_one_line(world: World, ti: TaskInstance, logs: Callable[[], list[str]]) -> None:
+    many = world.local.add_read_sets(world.store, 50, "ARCHIVED")
+    assert not sensor(world, many).poke(context(ti))
+    assert len([line for line in logs() if "ARCHIVED" in line]) < 15

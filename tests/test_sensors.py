@@ -16,6 +16,7 @@ from airflow_omics._airflow import AirflowFailException
 from airflow_omics._service.kind import Kind
 from airflow_omics.exceptions import (
     OmicsArgumentError,
+    OmicsNotFoundError,
     OmicsReadSetJobFailedError,
     OmicsRefusedError,
 )
@@ -311,3 +312,10 @@ def test_the_aws_parameters_and_ids_are_templated() -> None:
 def test_reschedule_is_the_default() -> None:
     sensor = OmicsReadSetExportJobSensor(task_id="wait", sequence_store_id="1234567890", job_id="1234567890")
     assert (sensor.mode, sensor.poke_interval) == ("reschedule", 60)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_job_that_is_not_found_pushes_nothing(world: World, ti: TaskInstance, kind: Kind, mode: str) -> None:
+    with pytest.raises(OmicsNotFoundError):
+        run(world.sensor(kind, "9999999999", mode=mode), ti)
+    assert ti.xcoms == {}

@@ -66,8 +66,8 @@ class OmicsClientHook(OmicsConnectionHook):
         self._answer = ""
         self._is_proven = False
         """Whether AWS has answered a call with the present credentials."""
-        self._denied: set[str] = set()
-        """The operations that AWS denied last, with the connection just read."""
+        self._denied: set[tuple[object, ...]] = set()
+        """The operations that AWS denied last, each with its store, with the connection just read."""
         self.service_time = datetime.now(UTC)
         """The service's clock at its last answer: the answer's Date, in whole seconds."""
         self.is_behind = timedelta()
@@ -146,7 +146,7 @@ class OmicsClientHook(OmicsConnectionHook):
         try:
             return self._call_once(operation, parameters)
         except ClientError as error:
-            is_withdrawn = is_denied(error) and self._is_proven and operation not in self._denied
+            is_withdrawn = is_denied(error) and self._is_proven and _target(operation, parameters) not in self._denied
             if not (is_key_unknown(error) or is_withdrawn):
                 raise
             self.log.info("%s; reading Airflow connection %r anew", cut(str(error)), self.aws_conn_id)
@@ -176,10 +176,10 @@ class OmicsClientHook(OmicsConnectionHook):
             if is_no_word_of_aws(error) or are_credentials_expired(error) or self._made_client is None:
                 self.disconnect()
             elif isinstance(error, ClientError) and is_denied(error) and not self._is_proven:
-                self._denied.add(operation)
+                self._denied.add(_target(operation, parameters))
             raise
         self._is_proven = True
-        self._denied.discard(operation)
+        self._denied.discard(_target(operation, parameters))
         return response
 
     def _keep_token(self, request: AWSPreparedRequest, **_: Any) -> None:
@@ -203,3 +203,8 @@ class OmicsClientHook(OmicsConnectionHook):
             f" It had HTTP status {response_dict.get('status_code')}, content type {cut(kind, 80)}, and began with "
             f"{shown(begins, 2 * SHOWN_OF_A_BODY)}."
         )
+
+
+def _target(operation: str, parameters: dict[str, Any]) -> tuple[object, ...]:
+    """Return what a policy allows or denies: an operation on a store."""
+    return operation, *(value for name, value in parameters.items() if name.endswith("StoreId"))

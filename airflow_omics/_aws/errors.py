@@ -223,7 +223,7 @@ def _advice(error: ClientError, operation: str, action: str) -> str:
     store, kind = ("reference" if "Reference" in operation else "sequence"), ""
     arguments = f"{store}_store_id"
     if operation.endswith("Metadata"):
-        arguments += f" and {'reference' if store == 'reference' else 'read_set'}_ids"
+        arguments += " and sources" if store == "reference" else " and read_set_ids"
     elif operation.startswith("Get"):
         arguments, kind = f"{arguments} and job_id", ", that the job is of this kind"
     elif operation.startswith("Start"):

@@ -7,7 +7,7 @@ library only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -67,9 +67,6 @@ class WorkParser(Protocol):
     ) -> Any:
         """Parse what boto3 returned; ``work_id`` is what was asked for, None if the response is what tells it."""
 
-    def from_summary(self, kind: Kind, summary: object) -> Any:
-        """Take up again what :meth:`Work.summary` told."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
@@ -94,6 +91,10 @@ class Kind:
     :param verdicts: What each status means; a status that is not here waits, for it may be a new step.
     :param partly_failed: The statuses that succeed where a partial failure is accepted.
     :param listed_statuses: The statuses that a List is asked for; none if it is gone through, page by page.
+    :param initial_status: What no work goes back to.
+    :param rare_statuses: The statuses that are listed only for what had them last.
+    :param from_summary: What takes up again what a summary told; None where it may be true no more, as of a read set
+        that was ACTIVE.
     :param wanted: What is waited for, in words.
     :param kept: The statuses of what is in its store.
     :param few: Up to how many are asked for one by one, since listing takes more calls.
@@ -117,6 +118,9 @@ class Kind:
     verdicts: Mapping[str, Verdict]
     partly_failed: tuple[str, ...] = ()
     listed_statuses: tuple[str, ...] = ()
+    initial_status: str = ""
+    rare_statuses: tuple[str, ...] = ()
+    from_summary: Callable[[Kind, object], Any] | None = None
     wanted: str = "to have ended"
     kept: tuple[str, ...] = ()
     few: int = 3
@@ -137,7 +141,7 @@ class Kind:
 
     @property
     def id_argument(self) -> str:
-        """What the id is called in summaries."""
+        """What the id of something in a store is called in summaries."""
         return f"{self.word.replace(' ', '_')}_id"
 
     @property

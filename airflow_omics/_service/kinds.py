@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from typing import Any, ClassVar
 
 from airflow_omics._service.jobs import JOB_VERDICTS, JobStatus, ReadSetJob
@@ -38,19 +39,19 @@ REFERENCE = Kind(
     listed_as="references",
     parser=Reference,
     verdicts=REFERENCE_VERDICTS,
-    wanted="to be ACTIVE",
     kept=(ReferenceStatus.ACTIVE,),
     few=10,
-    patience=300,
-    fails_at_once=True,
 )
 
 _JOB: dict[str, Any] = {
     "parser": ReadSetJob,
+    "from_summary": ReadSetJob.from_summary,
     "verdicts": JOB_VERDICTS,
     "partly_failed": (JobStatus.COMPLETED_WITH_FAILURES,),
     # Most jobs are IN_PROGRESS most of the time. One that becomes it between two Lists is in neither, and gets a Get.
     "listed_statuses": (JobStatus.IN_PROGRESS, JobStatus.SUBMITTED, JobStatus.CANCELLING),
+    "initial_status": JobStatus.SUBMITTED,
+    "rare_statuses": (JobStatus.CANCELLING,),
 }
 
 
@@ -136,3 +137,7 @@ def parse_kind(word: object) -> Kind:
     if not isinstance(word, str) or word not in KINDS:
         raise ParseError(f"kind is {shown(word, 80)}, expected one of {', '.join(KINDS)}")
     return KINDS[word]
+
+
+for _type in (Kind, ReadSetJobKind):
+    copyreg.pickle(_type, lambda kind: (parse_kind, (kind.word,)))  # a copy is the row itself

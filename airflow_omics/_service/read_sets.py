@@ -12,8 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_omics._service.kind import Verdict
-from airflow_omics._service.limits import shown
-from airflow_omics._service.parsing import ParseError, text
+from airflow_omics._service.parsing import text
 from airflow_omics._service.stored import Stored
 
 
@@ -60,16 +59,6 @@ class ReadSet(Stored):
             if isinstance(access, Mapping) and (uri := text(access, "s3Uri")):
                 uris[str(file)] = uri
         return {"file_type": text(response, "fileType"), "uris": uris if "files" in response else None}
-
-    @classmethod
-    def _more_of_summary(cls, summary: Mapping[str, Any]) -> dict[str, Any]:
-        uris = summary.get("uris")
-        if not isinstance(uris, Mapping):
-            raise ParseError(f"uris is {shown(uris, 80)}, expected a structure")
-        return {
-            "file_type": text(summary, "file_type"),
-            "uris": {str(file): text(uris, file) or "" for file in uris},
-        }
 
     @property
     def is_complete(self) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from airflow_omics._service.kind import Kind, Verdict
-from airflow_omics._service.limits import shown
 from airflow_omics._service.parsing import ParseError, check_asked, identifier, message, text
 
 
@@ -53,38 +52,9 @@ class Stored:
         )
 
     @classmethod
-    def from_summary(cls, kind: Kind, summary: object) -> Self:
-        """
-        Take up again what :meth:`summary` told, out of a trigger's event.
-
-        :raises ParseError: It is no summary; the message names what is wrong in it.
-        """
-        if not isinstance(summary, Mapping):
-            raise ParseError(f"{shown(summary, 80)} is no summary of a {kind.word}")
-        members = (kind.id_argument, kind.store.argument, "status")
-        found, store, status = (text(summary, each) for each in members)
-        if not (found and store and status):
-            raise ParseError(f"{members[0]}, {members[1]} or status is missing")
-        return cls(
-            kind=kind,
-            id=found,
-            sequence_store_id=store,
-            status=_known(kind, status),
-            status_message=message(summary, "status_message"),
-            name=text(summary, "name"),
-            **cls._more_of_summary(summary),
-        )
-
-    @classmethod
     def _more_of_response(cls, response: Mapping[str, Any]) -> dict[str, Any]:
         """Parse what AWS tells of this kind alone."""
         del response
-        return {}
-
-    @classmethod
-    def _more_of_summary(cls, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """Take up what the summary tells of this kind alone."""
-        del summary
         return {}
 
     @property

@@ -75,8 +75,8 @@ class Attempt(Starter):
             is_judged = len(self.findings) == len(self.items)
             if self.running and (is_waiting or self.pending or not is_judged):
                 self.poll()
-            if not self.pending and not is_waiting and not is_judged:
-                self.judge()  # it left its worker until all was started
+            if not self.pending and not is_waiting and not (is_judged and (self.running or self.is_current)):
+                self.judge()  # it left its worker until all was started, or took what a job of before had finished
             if self.pending or self.running or self.is_current or not is_waiting:
                 return
 

@@ -1,13 +1,14 @@
 """
 What is to hold for the items of a task, and whether it does: the one place that says so, kind by kind.
 
-=========== =============================================================================================
-kind        it holds for an item when
-=========== =============================================================================================
-activation  the read set is ACTIVE, whoever activated it
-import      a read set made by a job that counts, from this very source, is ACTIVE, ARCHIVED or ACTIVATING
-export      a job that counts finished this read set
-=========== =============================================================================================
+================ =============================================================================================
+kind             it holds for an item when
+================ =============================================================================================
+activation       the read set is ACTIVE, whoever activated it
+import           a read set made by a job that counts, from this very source, is ACTIVE, ARCHIVED or ACTIVATING
+export           a job that counts finished this read set
+reference import a reference made by a job that counts, of this file under this name, is ACTIVE
+================ =============================================================================================
 
 AWS does not say whose a job is. A job counts if its store and destination, or source, match, and if it was created
 since the DAG run was to run, whoever started it.

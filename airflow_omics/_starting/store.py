@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow_omics._service.jobs import ReadSetJob
 from airflow_omics._service.kind import Kind
-from airflow_omics._waiting.poll import Poll, list_wanted
+from airflow_omics._waiting.lists import list_wanted
+from airflow_omics._waiting.poll import Poll
 from airflow_omics.exceptions import (
     OmicsCredentialsError,
     OmicsNotFoundError,

@@ -89,7 +89,9 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
         """Return what waits on in the triggerer; ``arguments`` are those that all triggers have."""
 
     @abstractmethod
-    def _failure(self, context: Context, failed: list[Any], result: object) -> Exception:
+    def _failure(
+        self, context: Context, failed: list[Any], gone: Mapping[str, OmicsNotFoundError], result: object
+    ) -> Exception:
         """Return what to fail with, and push to XCom what belongs to it; ``result`` is what would be returned."""
 
     def execute(self, context: Context) -> Any:
@@ -102,14 +104,15 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
         if not ids:
             self.log.info("%s is an empty list: there is nothing to wait for", self.ids_argument)
             return PokeReturnValue(is_done=True, xcom_value=[])
-        seen = self._told(context, store, ids)
-        verdicts = {each.id: each.verdict(accept_partial_failure=self.accept_partial_failure) for each in seen.values()}
+        seen, gone = self._told(context, store, ids)
+        told = [seen[work_id] for work_id in dict.fromkeys(ids) if work_id in seen]  # in the order asked for
+        verdicts = {each.id: each.verdict(accept_partial_failure=self.accept_partial_failure) for each in told}
         has_ended = all(verdicts.get(work_id, Verdict.WAITING) is not Verdict.WAITING for work_id in ids)
         summaries = [seen[work_id].summary() for work_id in ids if work_id in seen]
         result = summaries if is_list(getattr(self, self.ids_argument)) else next(iter(summaries), None)
-        failed = [each for each in seen.values() if verdicts[each.id] is Verdict.FAILED]
-        if failed and (has_ended or self.kind.fails_at_once):
-            raise self._failure(context, failed, result)  # not earlier: a reschedule clears a task's XComs
+        failed = [each for each in told if verdicts[each.id] is Verdict.FAILED]
+        if gone or (failed and (has_ended or self.kind.fails_at_once)):
+            raise self._failure(context, failed, gone, result)  # not earlier: a reschedule clears a task's XComs
         return PokeReturnValue(is_done=True, xcom_value=result) if has_ended else False
 
     def _parse(self) -> tuple[str, list[str]]:
@@ -123,20 +126,24 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
             setattr(self, self.ids_argument, ids)
         return store_id, ids
 
-    def _told(self, context: Context, store_id: str, ids: list[str]) -> Mapping[str, Any]:
-        """Return what the trigger told, if one woke this task, or else what AWS tells."""
+    def _told(
+        self, context: Context, store_id: str, ids: list[str]
+    ) -> tuple[Mapping[str, Any], Mapping[str, OmicsNotFoundError]]:
+        """Return what the trigger told, if one woke this task, or else what AWS tells; and what is not found."""
         waited = self._seconds_in_other_processes(context) if self.kind.patience else 0.0
         if self._event is not None:
             (event,), self._event = self._event, None
             try:
                 if told := trigger_events.parse(event, self.kind, store_id, ids):
-                    return told
+                    return told, {}
             except OmicsNotFoundError:  # of what, a poll tells
                 waited = max(waited, self.kind.patience)
-        return self._ask(context, store_id, list(dict.fromkeys(ids)), waited)
+        return self._ask(store_id, list(dict.fromkeys(ids)), waited)
 
-    def _ask(self, context: Context, store_id: str, ids: list[str], waited: float) -> Mapping[str, Any]:
-        """Return what AWS says of these; one that it could not say anything of now is left out."""
+    def _ask(
+        self, store_id: str, ids: list[str], waited: float
+    ) -> tuple[Mapping[str, Any], Mapping[str, OmicsNotFoundError]]:
+        """Return what AWS says of these, and what is not found; one that it keeps back now is left out."""
         self._last_poll = self._in_words(store_id, ids, {})  # what follows may raise
         # A process of its own for every poll counts by time.
         polls = int(waited / self.poke_interval) if waited and self.poke_interval else self._polls
@@ -149,20 +156,16 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
         for work in poll.get(to_ask):
             self.log.info("%s: %s%s", work, work.in_words, f" ({work.status_message})" if work.status_message else "")
             seen[work.id] = work
-            if len(to_ask) > self.kind.few and work.verdict() is Verdict.WAITING:
+            if len(to_ask) > self.kind.few and work.verdict() is Verdict.WAITING and not self.kind.fails_at_once:
                 break
         if len(seen) == len(ids) and all(work.verdict() is Verdict.SUCCEEDED for work in seen.values()):
             untold = [work_id for work_id, work in seen.items() if not work.is_complete]
             seen = {work_id: work for work_id, work in seen.items() if work.is_complete}
             seen |= {work.id: work for work in poll.get(untold, is_in_full=True)} if untold else {}
-        if poll.gone:
-            if task_instance := context.get("ti"):
-                task_instance.xcom_push(key=f"failed_{self.kind.item_argument}s", value=list(poll.gone))
-            raise next(iter(poll.gone.values()))
         self._last_poll = self._in_words(store_id, ids, seen)
         if poll.trouble:
             self._last_poll = f"{poll.trouble} So {self._last_poll}"
-        return seen
+        return seen, poll.gone
 
     def _in_words(self, store_id: str, ids: list[str], seen: Mapping[str, Any]) -> str:
         """Say what is waited for still, and how far it is."""

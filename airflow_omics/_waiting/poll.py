@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -12,6 +11,8 @@ from typing import Any
 
 from airflow_omics._airflow import conf
 from airflow_omics._service.kind import Kind, Verdict, Work
+from airflow_omics._service.limits import LONGEST_MESSAGE, some
+from airflow_omics._waiting.lists import list_wanted
 from airflow_omics.exceptions import (
     UNKNOWN_STATUS,
     WAITED_OUT,
@@ -21,9 +22,6 @@ from airflow_omics.exceptions import (
     OmicsTransientError,
 )
 from airflow_omics.hooks import OmicsHook
-
-VAIN = 3
-"""After how many pages in a row that have nothing of what is wanted a List is given up."""
 
 OUTAGE = 3
 """How many answers in a row, from the first, AWS must have kept back for a poll to be given up."""
@@ -45,38 +43,13 @@ Answer = Work | OmicsRequestError | str
 """What is known of some work, why nothing is, or, as text, what is to be said about waiting for it."""
 
 
-def list_wanted(
-    hook: OmicsHook, kind: Kind, store_id: str, wanted: Collection[str], **criteria: Any
-) -> Iterator[list[Any]]:
-    """
-    Yield, page by page of a List, those of the wanted that are in it; a page may have none.
-
-    It ends with the last page, with as many pages as there are still unknown, or after a few in vain: from then on,
-    asking for each by itself takes no more calls, or hardly more. Of few, nothing is listed.
-
-    :param criteria: The List's filter, by AWS's names.
-    :raises airflow_omics.exceptions.OmicsRequestError: A List failed.
-    """
-    unknown = set(wanted)
-    if len(unknown) <= kind.few:
-        return
-    vain = 0
-    for number, page in enumerate(hook.list_work(kind, store_id, **criteria), 1):
-        found = [work for work in page if work.id in unknown]
-        unknown.difference_update(work.id for work in found)
-        yield found
-        vain = 0 if found else vain + 1
-        if number >= len(unknown) or vain == VAIN:
-            return
-
-
 @dataclass
 class _Pass:
     """How one pass over some work went: how much was asked for, what was kept back, and what was not found."""
 
     asked: int = 0
     missed: list[str] = field(default_factory=list)
-    not_found: dict[str, OmicsNotFoundError] = field(default_factory=dict)
+    not_found: list[str] = field(default_factory=list)
 
     @property
     def is_outage(self) -> bool:
@@ -93,6 +66,7 @@ class Poll:
     :param polls: How often it was asked before.
     :param waited: For how many seconds this wait has been asking in other processes. What is not found counts as not
         found all that time: what was there before was deleted.
+    :param is_patient: Whether to wait a moment for what is not found; else who asks is to ask again.
     :param lost: Since when, by the service's clock, something is not found.
     """
 
@@ -103,6 +77,7 @@ class Poll:
     polls: int = 0
     waited: float = 0
     lost: dict[str, datetime] = field(default_factory=dict)
+    is_patient: bool = True
     missed: dict[str, OmicsTransientError] = field(default_factory=dict)
     """What kept AWS from telling the last :meth:`get` of something."""
     gone: dict[str, OmicsNotFoundError] = field(default_factory=dict)
@@ -112,6 +87,8 @@ class Poll:
     _last: dict[str, str] = field(default_factory=dict)
     """The statuses that were told last."""
     _open: set[str] = field(default_factory=set)
+    _not_found: dict[str, float] = field(default_factory=dict)
+    """Since when something is not found, by this machine's clock, while it is asked for again."""
 
     def find_open(self, ids: Collection[str]) -> set[str]:
         """
@@ -155,10 +132,9 @@ class Poll:
                     return  # the other pages have work that nobody here waits for
 
     def _may_be(self, work_id: str, status: str) -> bool:
-        """Tell whether it can have this status now, by what it had last: the statuses are listed as they are common."""
-        _, first, rare = self.kind.listed_statuses
+        """Tell whether it can have this status now, by what it had last."""
         last = self._last.get(work_id)
-        return last == status if status == rare else last in (None, first, status)
+        return last == status or (status not in self.kind.rare_statuses and last in (None, self.kind.initial_status))
 
     def _by_page(self, wanted: set[str]) -> Iterator[Work]:
         for page in list_wanted(self.hook, self.kind, self.store_id, wanted):
@@ -171,10 +147,9 @@ class Poll:
         So one that does not exist is found before all the others have ended.
         """
         rest = [work_id for work_id in ids if work_id not in surely_open]
-        if not surely_open:
+        if not surely_open or self.kind.fails_at_once:
             return rest
-        failed = [work_id for work_id, work in self.listed.items() if work.verdict() is Verdict.FAILED]
-        return failed + random.sample(rest, min(SAMPLE, len(rest)))
+        return random.sample(rest, min(SAMPLE, len(rest)))
 
     def ask(self, ids: Iterable[str]) -> Iterator[tuple[str, Answer]]:
         """
@@ -191,22 +166,13 @@ class Poll:
         self.polls += 1
         if is_time_to_remind:
             yield from self._reminders(self._open)
-        give_up = math.inf
         while True:
             told = _Pass()
             yield from self._pass(ids, told, is_time_to_remind=is_time_to_remind)
             if told.is_outage:
                 return
-            if told.not_found:
-                patience = conf.getfloat("omics", "not_found_seconds", fallback=NOT_FOUND_SECONDS)
-                give_up = min(give_up, time.monotonic() + patience)
-            if time.monotonic() >= give_up:
-                for work_id, error in told.not_found.items():
-                    self.lost.pop(work_id, None)
-                    yield work_id, error
-                told.not_found = {}
             ids = [*told.not_found, *(told.missed if len(told.missed) < told.asked else [])]
-            if not ids:
+            if not ids or (told.not_found and not self.is_patient):
                 return
             time.sleep(1 if told.not_found else 0)
 
@@ -215,8 +181,8 @@ class Poll:
         for work_id in ids:
             told.asked += 1
             answer = self.listed.get(work_id) or self._get(work_id)
-            if isinstance(answer, OmicsNotFoundError):
-                told.not_found[work_id] = answer
+            if isinstance(answer, OmicsNotFoundError) and self._may_come(work_id):
+                told.not_found.append(work_id)
                 continue
             if isinstance(answer, OmicsTransientError):
                 told.missed.append(work_id)
@@ -225,6 +191,27 @@ class Poll:
             yield work_id, answer
             if told.is_outage:
                 return
+
+    def _may_come(self, work_id: str) -> bool:
+        """Tell whether what is not found may be found in a moment."""
+        patience, now = 0.0, time.monotonic()
+        # What other processes found may not be found once; what this one has not found for long is gone.
+        if not self.kind.patience or (self.waited and self.is_patient):
+            patience = conf.getfloat("omics", "not_found_seconds", fallback=NOT_FOUND_SECONDS)
+        if now - self._not_found.setdefault(work_id, now) < patience:
+            return True
+        self.forget(work_id)
+        return False
+
+    def forget(self, work_id: str) -> None:
+        """Forget for how long something was not found: who waits for it later begins anew."""
+        self.lost.pop(work_id, None)
+        self._not_found.pop(work_id, None)
+
+    @property
+    def not_found(self) -> list[str]:
+        """What the last :meth:`ask` did not find, and is to be asked for again soon."""
+        return list(self._not_found)
 
     def _get(self, work_id: str) -> Answer:
         try:
@@ -235,7 +222,7 @@ class Poll:
             return self._lose(work_id, error)
         except OmicsRequestError as error:
             return error
-        self.lost.pop(work_id, None)
+        self.forget(work_id)
         self._last[work_id] = work.status
         return work
 
@@ -268,10 +255,11 @@ class Poll:
         if is_in_full:
             self.listed = {}
         self.missed, self.gone = {}, {}
+        remarks: list[str] = []
         for work_id, answer in self.ask(ids):
             self.missed.pop(work_id, None)
             if isinstance(answer, str):
-                self.log.warning("%s", answer)
+                remarks.append(answer)
             elif isinstance(answer, OmicsTransientError):
                 self.missed[work_id] = answer
                 self.log.warning(WAITED_OUT, answer)
@@ -283,6 +271,8 @@ class Poll:
                 if not answer.is_status_known:
                     self.log.warning(UNKNOWN_STATUS, answer, answer.status)
                 yield answer
+        if remarks:
+            self.log.warning("%s", some(remarks, LONGEST_MESSAGE, "\n"))
 
     @property
     def trouble(self) -> OmicsTransientError | None:

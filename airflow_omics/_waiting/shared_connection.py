@@ -38,7 +38,7 @@ class SharedConnection:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._users = 0
+        self.users = 0
         self._hook: OmicsHook | None = None
         self.thread = DaemonThread("airflow-omics-poll")
 
@@ -47,13 +47,13 @@ class SharedConnection:
         """Return what asks by a connection on the running loop, until :meth:`release`."""
         shared = cls._shared.setdefault(asyncio.get_running_loop(), {})
         found = shared.get(connection) or shared.setdefault(connection, cls(connection))
-        found._users += 1
+        found.users += 1
         return found
 
     def release(self) -> None:
         """Use it no more; when nobody does, the client is closed, and the thread ends."""
-        self._users -= 1
-        if self._users:
+        self.users -= 1
+        if self.users:
             return
         shared = self._shared[asyncio.get_running_loop()]
         if shared.get(self._connection) is self:

@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 GATHER = 0.1
 """Seconds without another wait that joins, after which a poll begins: triggers are created in bursts."""
 
+AGAIN = 1.0
+"""Seconds after which what a poll could not settle is asked for again."""
+
 LONGEST_GATHERING = 2.0
 """Seconds after which a poll begins although waits go on joining."""
 
@@ -141,7 +144,7 @@ class SharedPoll:
         self._by_id.pop(work_id, None)
         self._schedule.remove(work_id)
         if self._poll is not None:
-            self._poll.lost.pop(work_id, None)  # who waits for it later begins anew
+            self._poll.forget(work_id)
 
     def _retire(self) -> None:
         """Let no more waits join."""
@@ -191,7 +194,7 @@ class SharedPoll:
             self._failed_polls = 0
         # A little earlier than must be, by chance, so that many polls spread.
         due = began + self._interval * random.uniform(0.9, 1.0)  # noqa: S311
-        self._schedule.end(due, left, began)
+        self._schedule.end(due, left, self._loop.time() + AGAIN)
 
     @property
     def _interval(self) -> float:
@@ -230,10 +233,11 @@ class SharedPoll:
         if self._poll is None:
             from airflow_omics._waiting.poll import Poll  # noqa: PLC0415 - imports boto3, and this may be the loop
 
-            self._poll = Poll(self._connection.hook, self._source.kind, self._source.store_id, log)
+            self._poll = Poll(self._connection.hook, self._source.kind, self._source.store_id, log, is_patient=False)
         began = time.monotonic()
         surely_open = self._poll.find_open(ids)
         to_ask = [work_id for work_id in ids if work_id not in surely_open]
+        seconds /= self._connection.users  # the thread is theirs, too
         # When AWS throttles, Lists take long; they would be for nothing if no time were left for what they found.
         listed = time.monotonic()
         deadline = listed + max(seconds, listed - began)
@@ -253,6 +257,7 @@ class SharedPoll:
             if time.monotonic() > deadline:
                 left = list(unasked)
                 break
+        left = [*left, *self._poll.not_found]
         # Of a poll for a few that just joined, nobody can say whether the others would be answered.
         self._tell_of_missed(missed, is_outage=not is_answered and len(ids) >= len(self._by_id))
         return left

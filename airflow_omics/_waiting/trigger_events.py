@@ -39,9 +39,9 @@ _ERRORS: dict[str | None, type[AirflowException]] = {
 
 
 def ended(found: Collection[Work]) -> dict[str, Any]:
-    """Tell that this work has ended; if there is too much to tell for an event, the task asks itself."""
-    summaries = [work.summary() for work in found]
-    is_told = all(work.is_complete for work in found) and len(json.dumps(summaries)) <= LARGEST
+    """Tell how this work ended; if that may change, or is too much for an event, the task asks itself."""
+    summaries = [work.summary() for work in found if work.kind.from_summary]
+    is_told = len(summaries) == len(found) and len(json.dumps(summaries)) <= LARGEST
     return {"status": "over", "jobs": summaries if is_told else None}
 
 
@@ -71,11 +71,11 @@ def parse(event: object, kind: Kind, store_id: str, ids: Collection[str]) -> dic
             return {}
         if "jobs" not in members:
             raise ParseError(f"status is 'over' with members {shown(list(members))}")
-        if members["jobs"] is None:
+        if members["jobs"] is None or not kind.from_summary:
             return {}
         if not isinstance(members["jobs"], list):
             raise ParseError("jobs is no list")
-        found = [kind.parser.from_summary(kind, summary) for summary in members["jobs"]]
+        found = [kind.from_summary(kind, summary) for summary in members["jobs"]]
         for work in found:
             if work.sequence_store_id != store_id or work.id not in ids:
                 raise ParseError(f"it tells of {work}, which is not waited for")

@@ -9,9 +9,8 @@ import pytest
 
 from airflow_omics._service.job_items import FAILED, FINISHED, JobItem, item_key
 from airflow_omics._service.kind import Verdict
-from airflow_omics._service.kinds import JOB_KINDS, KINDS, READ_SET, REFERENCE, REFERENCE_IMPORT, parse_kind
+from airflow_omics._service.kinds import JOB_KINDS, KINDS, REFERENCE, REFERENCE_IMPORT, parse_kind
 from airflow_omics._service.limits import MOST_READ_SETS
-from airflow_omics._service.read_sets import ReadSet
 from airflow_omics._service.references import Reference, ReferenceStatus
 from airflow_omics.jobs import JobStatus, ReadSetJob
 
@@ -65,9 +64,6 @@ def test_a_reference_and_its_summary() -> None:
     assert type(reference.summary()["status"]) is str
     assert reference.is_complete
     assert (str(reference), reference.in_words) == (f"reference {ID} in reference store {STORE}", "ACTIVE")
-    again = Reference.from_summary(REFERENCE, json.loads(json.dumps(reference.summary())))
-    assert again == reference
-    assert isinstance(again.status, ReferenceStatus)
     assert Reference.from_response(REFERENCE, TOLD, sequence_store_id=STORE) == reference
     assert parse(name=None).summary() == {**SUMMARY, "name": None}
 
@@ -103,30 +99,6 @@ def test_answers_that_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is compared
         parse(**changes)
     assert str(caught.value) == said
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"reference_id": None}, "reference_id, reference_store_id or status is missing"),
-        ({"reference_store_id": None}, "reference_id, reference_store_id or status is missing"),
-        ({"status": None}, "reference_id, reference_store_id or status is missing"),
-        ({"reference_id": 5}, "reference_id is 5, expected text"),
-        ({"name": 5}, "name is 5, expected text"),
-    ],
-    ids=str,
-)
-def test_summaries_that_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is compared
-        Reference.from_summary(REFERENCE, {**SUMMARY, **changes})
-    assert str(caught.value) == said
-
-
-def test_a_summary_of_one_kind_is_none_of_the_other() -> None:
-    with pytest.raises(ValueError, match="'nothing' is no summary of a reference"):
-        Reference.from_summary(REFERENCE, "nothing")
-    with pytest.raises(ValueError, match="read_set_id, sequence_store_id or status is missing"):
-        ReadSet.from_summary(READ_SET, SUMMARY)
 
 
 # --- a reference import job
