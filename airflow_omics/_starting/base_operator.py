@@ -63,7 +63,7 @@ class OmicsStartJobOperator(AwsBaseOperator[OmicsHook]):
     :param poll_interval: Seconds between two polls.
     :param timeout: Seconds, or a timedelta, after which the task fails; None for no limit.
     :param max_concurrent_jobs: How many jobs this task has running at once; None for the service's default quota
-        (export 5, activation 25, import 5, reference import 1). An account's other jobs count towards it; then it waits.
+        (export 5, activation 25, import 5, reference import 1). The account's other jobs count, too; then it waits.
     :param accept_partial_failure: Let items be missing that a job ended FAILED, if others are done.
     :param client_token: What identifies the work instead of DAG, run, task and map index. (templated)
     :param aws_conn_id: The Airflow connection used for AWS credentials. (templated)

@@ -46,8 +46,9 @@ class OmicsTrigger(BaseTrigger):
     What all triggers share.
 
     All triggers with the same connection share one client, and those of the same kind and store a few calls a poll,
-    however many they are (:mod:`airflow_omics._waiting.shared_poll`). A trigger only asks, so it may run twice, or again elsewhere.
-    Arguments that this version does not know are ignored, and one that is missing or wrong is told in the event.
+    however many they are (:mod:`airflow_omics._waiting.shared_poll`). A trigger only asks, so it may run twice, or
+    again elsewhere. Arguments that this version does not know are ignored, and one that is missing or wrong is told in
+    the event.
 
     :param until: Fire when ``all`` of it has ended, or when ``any`` has.
     :param wake_at: When to fire at the latest, in seconds since the epoch; None for no limit.

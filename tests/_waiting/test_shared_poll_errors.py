@@ -46,9 +46,7 @@ def test_what_is_waited_out_stands_in_the_log_of_every_wait(world: World, logs: 
 
     run(both())
     said = [line for line in logs() if "InternalServerException" in line and "Nothing is lost" in line]
-    assert (
-        2 <= len(said) < 8
-    )  # once an outage and wait, and more often for a wait that joined late; not for each answer
+    assert 2 <= len(said) < 8  # once an outage and wait, more often for one that joined late, never for each answer
 
 
 def test_who_joins_in_an_outage_is_told_too(world: World, logs: Callable[[], list[str]]) -> None:
