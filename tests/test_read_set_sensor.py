@@ -447,3 +447,10 @@ def test_what_is_archived_is_said_in_one_line(world: World, ti: TaskInstance, lo
     many = world.local.add_read_sets(world.store, 50, "ARCHIVED")
     assert not sensor(world, many).poke(context(ti))
     assert len([line for line in logs() if "ARCHIVED" in line]) < 15
+
+
+def test_what_is_active_is_not_logged_one_by_one(world: World, ti: TaskInstance, logs: Callable[[], list[str]]) -> None:
+    many = world.local.add_read_sets(world.store, 50)
+    world.local.archive_read_sets(many[:1])
+    assert not sensor(world, many).poke(context(ti))
+    assert not [line for line in logs() if "is ACTIVE" in line or ": ACTIVE" in line]

@@ -154,7 +154,9 @@ class OmicsSensor(AwsBaseSensor[OmicsHook]):
             self.log.info("%s of %s %ss are not known %s", len(surely_open), len(ids), self.kind.name, self.kind.wanted)
         seen, to_ask = {}, poll.choose(ids, surely_open)
         for work in poll.get(to_ask):
-            self.log.info("%s: %s%s", work, work.in_words, f" ({work.status_message})" if work.status_message else "")
+            if work.id not in poll.listed:  # a line for each that was listed would be thousands
+                said = f" ({work.status_message})" if work.status_message else ""
+                self.log.info("%s: %s%s", work, work.in_words, said)
             seen[work.id] = work
             if len(to_ask) > self.kind.few and work.verdict() is Verdict.WAITING and not self.kind.fails_at_once:
                 break
