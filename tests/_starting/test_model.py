@@ -489,10 +489,11 @@ class Model(RuleBasedStateMachine):
         assert xcoms["to_retry"] == to_retry == [item for item in own if item in to_retry]
         assert all(item in to_retry for item in missing), f"these are missing, and not told: {missing}"
         # What a job has done that no List shows yet cannot be known.
-        # Nor can a first try know what somebody else had done, if AWS does not list what it did itself.
+        # Nor can a first try know what somebody else had done: only an activation asks for what holds.
         # After a clear an export may be done again, and fail, whatever was exported since the clear.
         is_repeated = self.kind is ReadSetJobKind.EXPORT and self.cleared_at is not None
-        can_know = not list_lag and not is_repeated and not (self.hiding and done.ti.try_number == 1)
+        is_blind = done.ti.try_number == 1 and self.kind is not ReadSetJobKind.ACTIVATION
+        can_know = not list_lag and not is_repeated and not is_blind
         assert not can_know or all(item in open_ for item in to_retry), f"told as missing, and there: {to_retry}"
         held = [item for item in own if item not in to_retry]
         self._check_read_set_ids(done, held, told)

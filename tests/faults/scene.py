@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -99,7 +100,6 @@ class Scene:
         self.run = self.airflow.trigger(DAG, conf)
         states: dict[str, str] = {}
         is_midway = False
-        advanced = time.monotonic()
         for task, state in self.airflow.watch(DAG, self.run, RUN_SECONDS):
             states[task] = state
             if state == "up_for_retry":
@@ -111,9 +111,20 @@ class Scene:
                 for job_id, ending in self.endings.items():
                     if ending == "CANCELLED":
                         self.world.local.cancel_job(job_id)
-            if is_midway and time.monotonic() - advanced > 3:
+                self._let_time_pass()
+
+    def _let_time_pass(self) -> None:
+        """Bring jobs to their ends from now on, also those that retries start, until the scene has ended."""
+        has_ended = threading.Event()
+
+        def advance() -> None:
+            while not has_ended.wait(3):
                 self.world.local.advance(JOB_SECONDS)
-                advanced = time.monotonic()
+
+        thread = threading.Thread(target=advance, daemon=True)
+        thread.start()
+        self.stack.callback(thread.join)
+        self.stack.callback(has_ended.set)
 
     def keep_on(self, seconds: float) -> None:
         """Let time pass; what ends is started anew, as those do who run Airflow."""
