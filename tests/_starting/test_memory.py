@@ -151,6 +151,12 @@ def test_a_task_that_is_to_find_its_only_job() -> None:
     assert (taken.running, taken.lost, taken.has_looked_for_jobs) == ({ENDED}, {ENDED: NOON}, False)
 
 
+def test_an_attempt_without_trouble_remembers_none() -> None:
+    memory = remember(attempt(EXPORT, X))
+    assert memory["trouble"] is None
+    assert woken(memory).trouble is None
+
+
 def with_job(**changes: Any) -> dict[str, Any]:
     """Return jobs with a change in what is remembered of the one that has ended."""
     told = MEMORY["jobs"][ENDED]
@@ -210,6 +216,7 @@ ANOTHER = f"{shown(MEMORY['jobs'][ENDED] | {'summary': ...}, 80)} is another job
         (with_chunk(after=["x"]), "'x' is no id of a job"),
         (with_chunk(after=[5]), "after[0] is 5, expected text"),
         (with_chunk(tried=LONG), f"{SHOWN}: expected seconds"),
+        (with_chunk(replayed=LONG), f"replayed is {SHOWN}"),
         ({"has_looked_for_jobs": 1}, "has_looked_for_jobs is missing"),
     ],
 )
