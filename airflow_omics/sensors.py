@@ -42,8 +42,8 @@ class _JobSensor(_StoreSensor):
     def _failure(
         self, context: Context, failed: list[Any], gone: Mapping[str, OmicsNotFoundError], result: object
     ) -> Exception:
-        for missing in gone.values():
-            return missing
+        if gone:
+            return next(iter(gone.values()))
         error = OmicsReadSetJobSensorError(failed, self.hook.where)
         error.push(context, result, self.kind.item_argument)
         return error

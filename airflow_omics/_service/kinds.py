@@ -43,20 +43,24 @@ REFERENCE = Kind(
     few=10,
 )
 
-_JOB: dict[str, Any] = {
-    "parser": ReadSetJob,
-    "from_summary": ReadSetJob.from_summary,
-    "verdicts": JOB_VERDICTS,
-    "partly_failed": (JobStatus.COMPLETED_WITH_FAILURES,),
-    # Most jobs are IN_PROGRESS most of the time. One that becomes it between two Lists is in neither, and gets a Get.
-    "listed_statuses": (JobStatus.IN_PROGRESS, JobStatus.SUBMITTED, JobStatus.CANCELLING),
-    "initial_status": JobStatus.SUBMITTED,
-    "rare_statuses": (JobStatus.CANCELLING,),
-}
 
-
-def _operations(stem: str) -> dict[str, str]:
-    return {"Start": f"Start{stem}", "Get": f"Get{stem}", "List": f"List{stem}s"}
+def _job(word: str, stem: str, works_on: Kind) -> dict[str, Any]:
+    """Return what all kinds of job have alike, and what their words tell."""
+    return {
+        "word": word,
+        "name": f"{word} job",
+        "store": works_on.store,
+        "operations": {"Start": f"Start{stem}", "Get": f"Get{stem}", "List": f"List{stem}s"},
+        "works_on": works_on,
+        "parser": ReadSetJob,
+        "from_summary": ReadSetJob.from_summary,
+        "verdicts": JOB_VERDICTS,
+        "partly_failed": (JobStatus.COMPLETED_WITH_FAILURES,),
+        # Most are IN_PROGRESS most of the time. One that becomes it between two Lists is in neither: it gets a Get.
+        "listed_statuses": (JobStatus.IN_PROGRESS, JobStatus.SUBMITTED, JobStatus.CANCELLING),
+        "initial_status": JobStatus.SUBMITTED,
+        "rare_statuses": (JobStatus.CANCELLING,),
+    }
 
 
 class ReadSetJobKind(Kind):
@@ -68,60 +72,40 @@ class ReadSetJobKind(Kind):
 
 
 ReadSetJobKind.EXPORT = ReadSetJobKind(
-    word="export",
-    name="export job",
-    store=SEQUENCE_STORE,
-    operations=_operations("ReadSetExportJob"),
-    works_on=READ_SET,
+    **_job("export", "ReadSetExportJob", READ_SET),
     listed_as="exportJobs",
     items_key="readSets",
     item_id_key="id",
     max_items=100,
     max_concurrent_jobs=5,
-    **_JOB,
 )
 ReadSetJobKind.ACTIVATION = ReadSetJobKind(
-    word="activation",
-    name="activation job",
-    store=SEQUENCE_STORE,
-    operations=_operations("ReadSetActivationJob"),
-    works_on=READ_SET,
+    **_job("activation", "ReadSetActivationJob", READ_SET),
     listed_as="activationJobs",
     items_key="sources",
     item_id_key="readSetId",
     max_items=20,
     max_concurrent_jobs=25,
-    **_JOB,
 )
 ReadSetJobKind.IMPORT = ReadSetJobKind(
-    word="import",
-    name="import job",
-    store=SEQUENCE_STORE,
-    operations=_operations("ReadSetImportJob"),
-    works_on=READ_SET,
+    **_job("import", "ReadSetImportJob", READ_SET),
     listed_as="importJobs",
     items_key="sources",
     item_id_key="readSetId",
     makes_items=True,
     max_items=100,
     max_concurrent_jobs=5,
-    **_JOB,
 )
 READ_SET_JOB_KINDS = (ReadSetJobKind.EXPORT, ReadSetJobKind.ACTIVATION, ReadSetJobKind.IMPORT)
 
 REFERENCE_IMPORT = Kind(
-    word="reference import",
-    name="reference import job",
-    store=REFERENCE_STORE,
-    operations=_operations("ReferenceImportJob"),
+    **_job("reference import", "ReferenceImportJob", REFERENCE),
     listed_as="importJobs",
     items_key="sources",
     item_id_key="referenceId",
-    works_on=REFERENCE,
     makes_items=True,
     max_items=100,
     max_concurrent_jobs=1,  # "one at a time into each reference store" (StartReferenceImportJob)
-    **_JOB,
 )
 JOB_KINDS: tuple[Kind, ...] = (*READ_SET_JOB_KINDS, REFERENCE_IMPORT)
 

@@ -30,7 +30,7 @@ from airflow_omics.exceptions import (
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 UNDER_WAY = (JobStatus.SUBMITTED, JobStatus.IN_PROGRESS, JobStatus.CANCELLING)
-"""The statuses of jobs that have not ended."""
+"""What has not ended, in the order in which jobs go on: one that does so between two Lists is in one of them."""
 
 LOST = timedelta(minutes=15)
 """How long a job that was started and is not found is asked for."""
@@ -72,18 +72,22 @@ class Attempt(Starter):
             if not self.pending and not self.running:
                 self.judge()
             self.start()
-            is_judged = len(self.findings) == len(self.items)
-            if self.running and (is_waiting or self.pending or not is_judged):
+            if self.running and (is_waiting or self.pending or not self.is_judged):
                 self.poll()
-            if not self.pending and not is_waiting and not (is_judged and (self.running or self.is_current)):
+            if not self.pending and not is_waiting and not (self.is_judged and (self.running or self.is_current)):
                 self.judge()  # it left its worker until all was started, or took what a job of before had finished
             if self.pending or self.running or self.is_current or not is_waiting:
                 return
 
     @property
+    def is_judged(self) -> bool:
+        """Tell whether it was asked of every item what holds, since the attempt began or was taken up."""
+        return len(self.findings) == len(self.items)
+
+    @property
     def is_started(self) -> bool:
         """Tell whether everything that was missing was started, or refused."""
-        return len(self.findings) == len(self.items) and not self.pending
+        return self.is_judged and not self.pending
 
     @property
     def is_over(self) -> bool:
@@ -128,6 +132,8 @@ class Attempt(Starter):
     def judge(self) -> None:
         """Find out what holds, what is under way and what is missing, and line up what is missing."""
         self.is_current = False
+        if not self.is_judged:
+            self.findings.clear()  # what held before the attempt left its worker may hold no more
         if self.items and not self.is_first and not self.has_looked_for_jobs:
             self._find_jobs()
         self._ask_for_untold_jobs()
@@ -218,9 +224,9 @@ class Attempt(Starter):
         untold = [job_id for job_id, job in self.jobs.items() if job is None]
         self.jobs.update(self.store.jobs(untold))
         for job_id in [job_id for job_id in untold if self.jobs[job_id] is None]:
-            self._lose(job_id, f"{self.kind.word} job {job_id} is not found.")
+            self._lose(job_id, f"{self.kind.name} {job_id} is not found.")
             if job_id in self.jobs:
-                raise OmicsTransientError(f"{self.kind.word} job {job_id} is not found now.")
+                raise OmicsTransientError(f"{self.kind.name} {job_id} is not found now.")
 
     def _look(self, items: Iterable[Item], told: dict[ItemKey, list[Record]]) -> dict[str, Any]:
         """Return the read sets that matter: those found, and None for what AWS does not know."""

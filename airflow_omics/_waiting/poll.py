@@ -105,7 +105,7 @@ class Poll:
         try:
             for work in self._by_status(wanted) if self.kind.listed_statuses else self._by_page(wanted):
                 self._last[work.id] = work.status
-                self.lost.pop(work.id, None)
+                self.forget(work.id)
                 # Looked at, for a filter that is not applied must not keep what has ended waiting for ever.
                 if work.is_status_known and work.verdict() is Verdict.WAITING:
                     found.add(work.id)

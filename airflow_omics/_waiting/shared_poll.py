@@ -45,6 +45,7 @@ LONGEST_GATHERING = 2.0
 
 News = Work | Exception | str
 """What AWS says, why it says nothing, or, as text, what the wait's log is to say."""
+
 FAILED_POLLS = 3
 """How many polls in a row may fail for a reason that is not AWS's, before the waits fail for it."""
 
@@ -120,6 +121,8 @@ class SharedPoll:
         self._waits.add(wait)
         self._intervals[wait.interval] += 1
         for work_id in wait.ids:
+            if work_id not in self._by_id and self._poll is not None:
+                self._poll.forget(work_id)  # a poll may have not found it for somebody who left meanwhile
             self._by_id.setdefault(work_id, set()).add(wait)
             self._schedule.add(work_id)
         if self._outage:
@@ -226,7 +229,7 @@ class SharedPoll:
 
     def _ask(self, ids: list[str], seconds: float) -> list[str]:
         """
-        Ask for work; return those that were not asked for, since it took too long.
+        Ask for work; return what was not settled: it took too long, or is not found yet.
 
         :param seconds: How long to ask one by one before the others' turn comes again.
         """
@@ -237,7 +240,7 @@ class SharedPoll:
         began = time.monotonic()
         surely_open = self._poll.find_open(ids)
         to_ask = [work_id for work_id in ids if work_id not in surely_open]
-        seconds /= self._connection.users  # the thread is theirs, too
+        seconds /= max(self._connection.users, 1)  # the thread is theirs, too; all may have left by now
         # When AWS throttles, Lists take long; they would be for nothing if no time were left for what they found.
         listed = time.monotonic()
         deadline = listed + max(seconds, listed - began)

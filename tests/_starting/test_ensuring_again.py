@@ -189,3 +189,15 @@ def test_a_jobs_message_is_not_told_after_waking_if_it_has_strangers_items(world
     summaries: Any = through_triggerer(operator(world, EXPORT, [mine, new], deferrable=True, poll_interval=0.1), ti)
     (old,) = (each for each in summaries if each["job_id"] == stranger)
     assert old["status_message"] is None
+
+
+def test_what_was_active_when_the_worker_was_left_is_asked_for_again(world: World) -> None:
+    task = Task(world, ACTIVATION, deferrable=True)
+    archived = items_for(task, 21)
+    started, left = leave(task, [*world.read_sets, *archived], max_concurrent_jobs=1, wait_for_completion=False)
+    world.local.advance(JOB_SECONDS)
+    world.local.archive_read_sets(world.read_sets[:1])
+    timer = later(lambda: world.local.advance(JOB_SECONDS))  # there is room for one job at a time
+    through_triggerer(started, task.ti, left)
+    timer.join()
+    assert [world.read_sets[0]] in job_items(world, ACTIVATION)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,14 @@ import pytest
 from conftest import ONE_TRY, PATIENCE, World
 from waiting import EXPORT, gets, run, until
 
+from airflow_omics._waiting.poll import Poll
 from airflow_omics._waiting.schedule import FEW
 from airflow_omics._waiting.shared_connection import Connection, SharedConnection
 from airflow_omics._waiting.shared_poll import LONGEST_GATHERING, SharedPoll, Source, Wait
 from airflow_omics.exceptions import OmicsTransientError
+from airflow_omics.hooks import OmicsHook
+
+LOG = logging.getLogger("airflow_omics.tests")
 
 CONNECTION = Connection("aws_default", None, None, "{}")
 SOURCE = Source(EXPORT, "1234567890", CONNECTION)
@@ -149,3 +154,45 @@ def test_aws_is_asked_as_the_waits_say(world: World) -> None:
     hook = run(connect())
     assert (hook.aws_conn_id, hook.region_name, hook.verify) == ("aws_default", "eu-west-3", False)
     assert hook.conn.meta.config.read_timeout == 5
+
+
+def test_a_poll_whose_waits_all_left_comes_to_its_end(world: World) -> None:
+    async def leave_and_ask() -> list[str]:
+        poll, wait = SharedPoll.of(replace(SOURCE, store_id=world.store)), Wait([], 600)
+        poll.join(wait)
+        poll.leave(wait)
+        return await asyncio.to_thread(poll._ask, [], 60)
+
+    assert run(leave_and_ask()) == []
+
+
+def test_who_joins_begins_anew_to_wait_for_what_is_not_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__OMICS__NOT_FOUND_SECONDS", "60")
+
+    async def join_late() -> list[str]:
+        poll = SharedPoll.of(replace(SOURCE, store_id=world.store))
+        first, second = Wait([], 600), Wait(["9999999999"], 600)
+        poll.join(first)
+        await until(lambda: poll._joined._waiters)  # type: ignore[attr-defined]
+        poll._poll = Poll(poll._connection.hook, EXPORT, world.store, LOG, is_patient=False)
+        list(poll._poll.ask(["9999999999"]))  # for somebody who left meanwhile
+        assert poll._poll.not_found == ["9999999999"]
+        poll._task.cancel()  # only this asks
+        poll.join(second)
+        found = poll._poll.not_found
+        poll.leave(second)
+        poll.leave(first)
+        return found
+
+    assert run(join_late()) == []
+
+
+def test_what_a_list_tells_is_no_more_not_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__OMICS__NOT_FOUND_SECONDS", "60")
+    jobs = [world.start(EXPORT) for _ in range(FEW + 1)]
+    poll = Poll(OmicsHook(config=ONE_TRY), EXPORT, world.store, LOG, is_patient=False)
+    world.local.add_fault(operation="GetReadSetExportJob", error="ResourceNotFoundException")
+    assert list(poll.ask(jobs)) == []
+    assert poll.not_found == jobs
+    assert poll.find_open(jobs) == set(jobs)
+    assert poll.not_found == []
