@@ -40,7 +40,7 @@ TESTS = {
     "_starting/memory": ["_starting/test_memory.py"],
     "_starting/outcome": ["_starting/test_outcome.py"],
     "_starting/starter": ["_starting/test_starting.py"],
-    "_starting/attempt": ["_starting/test_attempt.py"],
+    "_starting/attempt": [f"_starting/test_attempt{each}.py" for each in ("", "_jobs", "_judging")],
 }
 """The tests of a module's own, in tests/."""
 
