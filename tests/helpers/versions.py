@@ -11,25 +11,18 @@ from importlib.metadata import version
 import pytest
 from real_airflow import IS_AIRFLOW_2
 
+from airflow_omics._airflow import (
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
 try:
     from airflow.sdk import DAG, dag, task, task_group
 except ImportError:  # can go when Airflow 3.0 is the oldest supported
     from airflow.decorators import dag, task, task_group
     from airflow.models.dag import DAG
-try:
-    from airflow.sdk.exceptions import (
-        AirflowRescheduleException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        TaskDeferred,
-    )
-except ImportError:  # can go when Airflow 3.2 is the oldest supported
-    from airflow.exceptions import (
-        AirflowRescheduleException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        TaskDeferred,
-    )
 try:
     from airflow.sdk.exceptions import AirflowTaskTimeout
 except ImportError:  # can go when Airflow 3.2 is the oldest supported
